@@ -1,0 +1,4 @@
+//! The agent, in the order in which a push flows through it.
+
+pub mod api;
+pub mod secret;

@@ -1,0 +1,8 @@
+//! Renders kustomize trees: the same tree, the same objects.
+//!
+//! Nothing in this crate knows a network, a clock, an environment variable, a process or a cluster.
+
+pub mod object;
+pub mod path;
+pub mod tree;
+pub mod yaml;

@@ -1,0 +1,124 @@
+//! The files of one revision, wherever they are kept.
+//!
+//! Rendering reads through [`Tree`] and through nothing else, so that a Git commit, a directory on disk and a fixture in a
+//! test give the same objects. Implementations resolve symbolic links themselves and refuse those that leave the root.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::path::RepoPath;
+
+mod dir;
+mod fixture;
+mod git;
+
+pub use dir::Dir;
+pub use fixture::Fixture;
+pub use git::GitTree;
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file (or a link to one inside the root).
+    File,
+    /// A directory (or a link to one inside the root).
+    Directory,
+}
+
+/// Names the content of a file or directory: equal ids, equal content. In Git trees this is the object id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentId(pub [u8; 20]);
+
+impl fmt::Debug for ContentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The bytes of a file, and the id of their content.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// The content.
+    pub bytes: Arc<[u8]>,
+    /// Names the content, so that it is parsed once.
+    pub id: ContentId,
+}
+
+/// Why a tree could not be read. A path that is not there is no error but `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TreeError {
+    /// A symbolic link leads out of the root, or in a circle.
+    Link {
+        /// The link.
+        path: RepoPath,
+        /// What it says.
+        target: String,
+    },
+    /// A file is larger than a file may be.
+    TooLarge {
+        /// The file.
+        path: RepoPath,
+        /// Its size in bytes.
+        bytes: u64,
+        /// What is allowed, in bytes.
+        limit: u64,
+    },
+    /// More entries than a directory may have, or deeper than a tree may be.
+    TooMany {
+        /// Where.
+        path: RepoPath,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The store behind the tree failed; whoever owns it may want to fetch it anew.
+    Store {
+        /// What was being read.
+        path: RepoPath,
+        /// What the store said.
+        message: String,
+    },
+}
+
+/// The files of one revision.
+pub trait Tree: Send {
+    /// What `path` is; `None` where nothing is (submodules count as nothing).
+    fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, TreeError>;
+    /// The file at `path`; `None` where no file is.
+    fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError>;
+    /// The names in the directory at `path` with what they are, sorted by name; empty where no directory is.
+    fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError>;
+    /// Names the content of the file or directory at `path`; `None` where nothing is. For a Git tree this costs no read of the content.
+    fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError>;
+}
+
+/// Bounds on what a tree may make us read.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest file that is read, in bytes.
+    pub file_bytes: u64,
+    /// The most entries that one directory may have.
+    pub entries: usize,
+    /// How many links are followed for one path.
+    pub links: usize,
+}
+
+impl Default for Limits {
+    /// 25 MiB a file: etcd takes objects up to 1.5 MB, the largest bundle of CRDs seen in public repositories has 12 MB.
+    fn default() -> Self {
+        Self { file_bytes: 25 << 20, entries: 100_000, links: 16 }
+    }
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link { path, target } => write!(f, "{path}: the symbolic link to `{target}` leads out of the repository or in a circle"),
+            Self::TooLarge { path, bytes, limit } => write!(f, "{path}: {bytes} bytes, more than the {limit} that a file may have"),
+            Self::TooMany { path, limit } => write!(f, "{path}: more than the {limit} entries that a directory may have"),
+            Self::Store { path, message } => write!(f, "{path}: cannot be read: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for TreeError {}

@@ -1,0 +1,5 @@
+//! A directory on disk.
+
+/// A tree that is a directory on disk.
+#[derive(Debug)]
+pub struct Dir;
