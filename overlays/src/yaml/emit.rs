@@ -109,6 +109,9 @@ impl Printer<'_> {
     }
 
     fn key(&mut self, key: &str, node: &Node) -> Result<(), Error> {
+        if key.contains(NEXT_LINE) {
+            return Err(Error::at_node("a key with a line end U+0085 in it cannot be written", node));
+        }
         let analysis = analyze(key, node)?;
         if !analysis.multiline && key.len() <= SIMPLE_KEY {
             self.string(key, &analysis, true);
@@ -137,8 +140,9 @@ impl Printer<'_> {
     }
 
     fn string_value(&mut self, text: &str, node: &Node) -> Result<(), Error> {
-        let analysis = analyze(text, node)?;
-        self.string(text, &analysis, false);
+        let text = through_json(text);
+        let analysis = analyze(&text, node)?;
+        self.string(&text, &analysis, false);
         Ok(())
     }
 
@@ -336,6 +340,36 @@ impl Printer<'_> {
             after_break = is_break(c);
         }
     }
+}
+
+const NEXT_LINE: char = '\u{85}';
+
+/// JSON leaves U+0085 as it is, and go-yaml v2, which reads it again, takes it for a line end within quotes: lines are joined.
+fn through_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(NEXT_LINE) {
+        return Cow::Borrowed(text);
+    }
+    let mut joined = String::new();
+    let mut breaks = 0;
+    for (i, line) in text.split(NEXT_LINE).enumerate() {
+        let last = i == text.matches(NEXT_LINE).count();
+        let line = if i > 0 { line.trim_start_matches(' ') } else { line };
+        let line = if last { line } else { line.trim_end_matches(' ') };
+        if i > 0 {
+            breaks += 1;
+        }
+        if line.is_empty() && i > 0 && !last {
+            continue;
+        }
+        match breaks {
+            0 => {}
+            1 => joined.push(' '),
+            more => joined.extend(std::iter::repeat_n('\n', more - 1)),
+        }
+        breaks = 0;
+        joined.push_str(line);
+    }
+    Cow::Owned(joined)
 }
 
 fn not_finite(node: &Node) -> Error {

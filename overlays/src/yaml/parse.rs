@@ -34,9 +34,9 @@ impl Default for Limits {
 /// # Errors
 /// The text is not YAML as go-yaml v3 reads it, a key is there twice, or a limit is passed.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
-    let text = checked(bytes, limits)?;
-    let source = normalized(text);
-    read_documents(&source, limits).map_err(|error| with_line(error, &source))
+    let text = decoded(bytes, limits)?;
+    let source = if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { text };
+    contained(|| read_documents(&source, limits)).map_err(|error| with_line(error, &source))
 }
 
 /// Reads a kustomization file, a configuration or a JSON patch: the first document only; of a key that is there twice the last counts.
@@ -45,25 +45,44 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
 /// # Errors
 /// The text is not YAML as go-yaml v2 reads it, or a limit is passed.
 pub fn parse_config(bytes: &[u8], limits: &Limits) -> Result<Option<Node>, Error> {
-    let text = checked(bytes, limits)?;
-    let node = Composer::new(text, 0, Dialect::Config, limits, &mut 0).document();
-    Ok(node.map_err(|error| with_line(error, text))?.filter(|node| !node.is_null(Dialect::Config)))
+    let text = decoded(bytes, limits)?;
+    let node = contained(|| Composer::new(&finished(&text), 0, Dialect::Config, limits, &mut 0).document());
+    Ok(node.map_err(|error| with_line(error, &text))?.filter(|node| !node.is_null(Dialect::Config)))
 }
 
-fn checked<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Error> {
+/// The scanner panics on a tag before a comma in `[!x ,]` (libyaml-safer 0.3.0, `scan_tag`). One file must not take the agent with it.
+fn contained<T>(read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        let error = Error::new("the YAML scanner gave up on this text", Mark::default());
+        Err(error.with_hint("look for a tag (`!…`) that is followed by a comma"))
+    })
+}
+
+/// The text without its byte order mark. UTF-16 is told by its mark, as in libyaml.
+fn decoded<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, str>, Error> {
     if bytes.len() > limits.bytes {
         let message = format!("the text has {} bytes, more than the limit of {}", bytes.len(), limits.bytes);
         return Err(Error::new(message, Mark::default()));
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        Error::new("the text is not UTF-8", mark_at(&before, before.len())).with_hint("save the file as UTF-8")
-    })?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf_16(rest, u16::from_le_bytes).map(Cow::Owned),
+        [0xfe, 0xff, rest @ ..] => utf_16(rest, u16::from_be_bytes).map(Cow::Owned),
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf_8(rest).map(Cow::Borrowed),
+        _ => utf_8(bytes).map(Cow::Borrowed),
+    }
 }
 
-fn normalized(text: &str) -> Cow<'_, str> {
-    if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) }
+fn utf_8(bytes: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        Error::new("the text is not UTF-8", mark_at(&before, before.len())).with_hint("save the file as UTF-8")
+    })
+}
+
+fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Error> {
+    let (units, rest) = bytes.as_chunks();
+    let text = if rest.is_empty() { char::decode_utf16(units.iter().copied().map(unit)).collect::<Result<_, _>>().ok() } else { None };
+    text.ok_or_else(|| Error::new("the text begins as UTF-16 and is none", Mark::default()).with_hint("save the file as UTF-8"))
 }
 
 /// The mark of a byte in a text.
@@ -103,7 +122,7 @@ fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
             return Err(Error::new(format!("more documents than the limit of {}", limits.documents), mark));
         }
         let (piece, next) = split(rest, line)?;
-        let node = Composer::new(piece, line, Dialect::Resource, limits, &mut nodes).document()?;
+        let node = Composer::new(&finished(piece), line, Dialect::Resource, limits, &mut nodes).document()?;
         documents.extend(node.filter(|node| !is_empty(node)));
         let Some(next) = next else {
             return Ok(documents);
@@ -121,6 +140,8 @@ fn is_empty(node: &Node) -> bool {
     }
 }
 
+const AFTER_SEPARATOR: &str = "begin the document on the line after `---`";
+
 /// The text up to the next separator, and what comes after it. kyaml cuts by text, before any YAML is read.
 fn split(text: &str, line: usize) -> Result<(&str, Option<&str>), Error> {
     let Some((at, end)) = text.find("\n---").and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?))) else {
@@ -130,15 +151,23 @@ fn split(text: &str, line: usize) -> Result<(&str, Option<&str>), Error> {
     if !after.is_empty() && !after.starts_with('#') {
         let mark = Mark { file: 0, line: small(line + lines(&text[..=at])) + 1, column: 4 };
         let error = Error::new(format!("text follows the document separator: `{}`", text[at + 1..end].trim()), mark);
-        return Err(error.with_hint("begin the document on the line after `---`"));
+        return Err(error.with_hint(AFTER_SEPARATOR));
     }
     Ok((&text[..=at], Some(&text[end + 1..])))
+}
+
+/// The text with a line end at its end: the scanner needs one, go-yaml does not.
+fn finished(text: &str) -> Cow<'_, str> {
+    let last = text.rfind('\n').map_or(0, |at| at + 1);
+    if text[last..].trim_matches([' ', '\t']).is_empty() { Cow::Borrowed(&text[..last]) } else { Cow::Owned(format!("{text}\n")) }
 }
 
 /// Builds the tree of one document from the scanner's events.
 struct Composer<'a> {
     parser: Parser<&'a [u8]>,
     text: &'a str,
+    /// The line end at the end is not the user's.
+    unfinished: bool,
     line: usize,
     dialect: Dialect,
     limits: &'a Limits,
@@ -149,10 +178,11 @@ struct Composer<'a> {
 }
 
 impl<'a> Composer<'a> {
-    fn new(text: &'a str, line: usize, dialect: Dialect, limits: &'a Limits, nodes: &'a mut usize) -> Self {
+    fn new(text: &'a Cow<'a, str>, line: usize, dialect: Dialect, limits: &'a Limits, nodes: &'a mut usize) -> Self {
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
-        Self { parser, text, line, dialect, limits, nodes, keys: HashSet::new(), anchors: HashMap::new() }
+        let unfinished = matches!(text, Cow::Owned(_));
+        Self { parser, text, unfinished, line, dialect, limits, nodes, keys: HashSet::new(), anchors: HashMap::new() }
     }
 
     fn document(mut self) -> Result<Option<Node>, Error> {
@@ -162,9 +192,25 @@ impl<'a> Composer<'a> {
         }
         let event = self.next()?;
         let node = self.node(event, 0)?;
-        // What follows the end of the document is dropped unread, as go-yaml does; the end itself must be there.
-        self.next()?;
+        // What follows after `...` is dropped unread, as go-yaml does.
+        if matches!(self.next()?.data, EventData::DocumentEnd { implicit: true }) {
+            self.end()?;
+        }
         Ok(Some(node))
+    }
+
+    /// go-yaml also drops what follows a document that ended by itself (`{}` and more text, a line with `%`): here that is an error,
+    /// for nobody writes an object that is meant to be ignored.
+    fn end(&mut self) -> Result<(), Error> {
+        let event = self.next()?;
+        if self.dialect == Dialect::Config || matches!(event.data, EventData::StreamEnd) {
+            return Ok(());
+        }
+        // A separator in the last line: kyaml sees it only with a line end after it.
+        match self.next()?.data {
+            EventData::Scalar { value, .. } if value.is_empty() => Ok(()),
+            _ => Err(Error::new("text follows the document separator", self.mark(event.start_mark)).with_hint(AFTER_SEPARATOR)),
+        }
     }
 
     fn next(&mut self) -> Result<Event, Error> {
@@ -185,8 +231,9 @@ impl<'a> Composer<'a> {
         self.spend(1, mark)?;
         let (anchor, value) = match event.data {
             EventData::Alias { anchor } => return self.alias(&anchor, mark),
-            EventData::Scalar { anchor, tag, value, style, .. } => {
+            EventData::Scalar { anchor, tag, mut value, style, .. } => {
                 self.check_escapes(style, &event.start_mark, &event.end_mark)?;
+                self.unfinish(style, event.end_mark, &mut value);
                 (anchor, self.scalar(value, style, tag))
             }
             EventData::SequenceStart { anchor, .. } => {
@@ -238,6 +285,14 @@ impl<'a> Composer<'a> {
     fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<String>) -> Value {
         let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
         Value::Scalar(self.share(text), style, tag.map(Text::from))
+    }
+
+    /// Takes the line end back that [`finished`] gave to a block that ends the text.
+    fn unfinish(&self, style: ScalarStyle, end: libyaml_safer::Mark, value: &mut String) {
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        if block && self.unfinished && end.index >= self.text.len() as u64 && value.ends_with('\n') {
+            value.pop();
+        }
     }
 
     /// Short texts come again and again (keys, types), and are kept once a document.

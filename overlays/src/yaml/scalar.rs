@@ -99,7 +99,7 @@ fn tagged<'a>(tag: &str, text: &'a str, dialect: Dialect) -> Option<Scalar<'a>> 
         ("!!null", Scalar::Null) => Some(Scalar::Null),
         ("!!bool", found @ Scalar::Bool(_)) | ("!!int", found @ Scalar::Int(_)) | ("!!float", found @ Scalar::Float(_)) => Some(found),
         #[expect(clippy::cast_precision_loss, reason = "the tag asks for a float")]
-        ("!!float", Scalar::Int(int)) => Some(Scalar::Float(int as f64)),
+        ("!!float", Scalar::Int(int)) => i64::try_from(int).ok().map(|int| Scalar::Float(int as f64)),
         ("!!timestamp", found @ Scalar::Timestamp(_)) => Some(found),
         ("!!null" | "!!bool" | "!!int" | "!!float" | "!!timestamp", _) => None,
         _ => Some(Scalar::Str(Cow::Borrowed(text))),
