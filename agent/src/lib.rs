@@ -1,4 +1,6 @@
 //! The agent, in the order in which a push flows through it.
 
 pub mod api;
+pub mod ledger;
+pub mod report;
 pub mod secret;
