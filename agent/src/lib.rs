@@ -1,7 +1,11 @@
 //! The agent, in the order in which a push flows through it.
 
 pub mod api;
-pub mod health;
-pub mod inventory;
-pub mod plan;
 pub mod secret;
+
+pub mod plan;
+pub mod inventory;
+pub mod health;
+pub mod report;
+pub mod ledger;
+pub mod forge;
