@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::agent::{Agent, Key, random};
 use crate::api::{self, ClusterSpec, Sync};
-use crate::cluster::{Mark, Refusal, Seen};
+use crate::cluster::{Mark, Refusal, Resource, Seen, Watches};
 use crate::config;
 use crate::facts::Facts;
 use crate::forge::{self, Forge};

@@ -260,7 +260,7 @@ impl State {
             changed: self.apps.values().map(|app| app.changed).sum(),
             deleted: self.apps.values().map(|app| app.deleted).sum(),
             healthy: wanted().filter(|(_, record)| record.wanted == Wanted::Applied && record.health == Health::Current).count(),
-            waiting: waiting.first().map(|(id, record)| ((*id).clone(), record.health.message())),
+            waiting: waiting.first().map(|(id, record)| ((*id).clone(), record.health.message().to_owned())),
             waiting_count: waiting.len(),
             failures,
             held: self.apps.values().filter_map(|app| app.held.clone()).collect(),

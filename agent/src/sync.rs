@@ -26,7 +26,7 @@ use crate::inventory::{GroupKind, Inventory};
 use crate::plan::{HeldReason, Outcome, Plan, Prune, Step, Wanted, Word};
 use crate::queue::Cause;
 use crate::report::{Failure, Held};
-use crate::server::Metrics;
+use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::state::{self, Stage, State};
 
@@ -108,9 +108,11 @@ pub struct Leader {
     /// Says whether this process may still write.
     pub fence: Rc<dyn Fn() -> bool>,
     /// Kinds to be watched go here.
-    pub watched: tokio::sync::mpsc::UnboundedSender<GroupKind>,
+    pub watched: tokio::sync::mpsc::UnboundedSender<Resource>,
     /// What is measured.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+    /// The Sync as metrics and logs name it: `namespace/name`.
+    pub name: String,
     /// What is known.
     pub state: RefCell<State>,
     /// Where our objects may be found, as the Sync's annotations say.
@@ -371,8 +373,14 @@ impl Leader {
         let _pen = self.pen.lock().await;
         let grown = self.inventory.borrow().clone().with(items.iter().map(|item| &item.wanted.id));
         self.write_inventory(grown).await?;
-        items.iter().for_each(|item| _ = self.watched.send(GroupKind::of(&item.wanted.id)));
+        items.iter().filter_map(|item| item.resource.clone()).for_each(|resource| self.watch(resource));
         Ok(())
+    }
+
+    /// Asks for a kind to be watched; asking twice is harmless.
+    fn watch(&self, resource: Resource) {
+        // Whoever listens is gone only when this leader is ending.
+        _ = self.watched.send(resource);
     }
 
     /// Forget only what is confirmed gone; a kind or namespace that still has something of ours stays.
@@ -388,7 +396,7 @@ impl Leader {
             return Ok(());
         }
         self.may_write()?;
-        self.cluster.remember(&self.sync, &inventory).await?;
+        self.cluster.write_inventory(&self.sync, &self.mark.applyset, &inventory).await?;
         *self.inventory.borrow_mut() = inventory;
         Ok(())
     }
@@ -434,12 +442,12 @@ impl Leader {
                 self.state.borrow_mut().applied(id, applied.uid, version, health);
                 self.changed.notify_waiters();
                 let outcome = outcome(applied.change);
-                self.metrics.applied(&outcome);
+                self.metrics.applied(outcome.label());
                 return Ok((index, outcome, applied.conflicts.iter().map(|conflict| conflict.fields.len().max(1)).sum()));
             }
             Err(reason) => Outcome::Failed { reason },
         };
-        self.metrics.applied(&outcome);
+        self.metrics.applied(outcome.label());
         Ok((index, outcome, 0))
     }
 
@@ -447,8 +455,11 @@ impl Leader {
         let object = &rendered.manifest.objects()[item.object];
         let resource = match &item.resource {
             Some(resource) => resource.clone(),
-            None if item.wanted.defines.is_none() => self.resolve_late(object).await.map_err(|refusal| refusal.to_string())?,
-            None => return Err("a CustomResourceDefinition of a kind that the cluster does not serve".to_owned()),
+            None => {
+                let resource = self.resolve_late(object).await.map_err(|refusal| refusal.to_string())?;
+                self.watch(resource.clone());
+                resource
+            }
         };
         let json = object.to_json().map_err(|error| error.to_string())?;
         let mark = Mark { app: app.to_owned(), ..self.mark.clone() };
