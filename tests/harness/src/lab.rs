@@ -75,6 +75,9 @@ impl Lab {
     }
 }
 
+/// A module, and the linker flags that are made of its version.
+type VersionOf = (&'static str, fn(&str) -> String);
+
 /// How one program is built.
 struct Recipe {
     name: &'static str,
@@ -82,8 +85,8 @@ struct Recipe {
     package: &'static str,
     env: &'static [(&'static str, &'static str)],
     flags: &'static [&'static str],
-    /// A module whose version goes into linker flags, and the flags made of it.
-    version_of: Option<(&'static str, fn(&str) -> String)>,
+    /// The module that the program is of.
+    version_of: Option<VersionOf>,
     /// Directories of that module that the program reads at run time.
     data: &'static [&'static str],
 }
