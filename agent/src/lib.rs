@@ -3,5 +3,7 @@
 pub mod api;
 pub mod forge;
 pub mod ledger;
+pub mod metrics;
 pub mod report;
 pub mod secret;
+pub mod server;
