@@ -46,8 +46,6 @@ struct Row {
 struct Combined {
     #[serde(default)]
     statuses: Option<Vec<Row>>,
-    #[serde(default)]
-    total_count: usize,
 }
 
 #[derive(Deserialize)]
@@ -120,9 +118,10 @@ impl Gitea {
             }
             let combined: Combined = serde_json::from_slice(&answer.body).map_err(|_| self.unreadable("it is no list of statuses"))?;
             let rows = combined.statuses.unwrap_or_default();
-            let last = rows.is_empty() || found.len() + rows.len() >= combined.total_count;
+            let is_last = rows.is_empty();
             found.extend(rows.into_iter().map(Row::into_status));
-            if last {
+            // The body's own `total_count` is that of the page.
+            if is_last || answer.total.is_some_and(|total| found.len() >= total) {
                 break;
             }
         }
@@ -305,6 +304,62 @@ mod tests {
         for commit in ["", "main", "../../user", "1a2b3c4", "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0/"] {
             assert!(gitea().checked(commit).is_err(), "{commit}");
         }
+    }
+
+    /// Answers the first request with `answer`, then is silent for as long as the test runs; gives what it was asked.
+    async fn server(answer: Vec<u8>) -> (u16, tokio::task::JoinHandle<String>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 8192];
+            let length = stream.read(&mut request).await.unwrap();
+            let _ = stream.write_all(&answer).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        (port, asked)
+    }
+
+    async fn post_to(port: u16) -> Result<(), Error> {
+        let address = locate(&SafeUrl::new(format!("http://127.0.0.1:{port}/team/fleet")), None).unwrap().unwrap();
+        let client = http::client_within(Duration::from_millis(500), None).unwrap();
+        let gitea = Gitea { client, address, credential: Some(Credential::Token(Secret::new("t0ken"))) };
+        gitea.post(COMMIT, &CommitStatus { context: "plimsoll/fra-1".into(), ..CommitStatus::default() }).await
+    }
+
+    fn response(head: &str, body: &str) -> Vec<u8> {
+        format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_that_confirms_the_status_is_a_success() {
+        let check = async |answer: Vec<u8>, expected: &str| {
+            let (port, _asked) = server(answer).await;
+            let said = post_to(port).await.map_err(|error| error.to_string());
+            assert!(format!("{said:?}").contains(expected), "{said:?}");
+        };
+        check(response("201 Created", r#"{"context":"plimsoll/fra-1","status":"pending"}"#), "Ok(())").await;
+        check(response("201 Created", r#"{"context":"plimsoll/fra-1","status":"success"}"#), "does not confirm the status").await;
+        check(response("200 OK", "<html>sign in</html>"), "does not confirm the status").await;
+        check(response("200 OK", "[]"), "does not confirm the status").await;
+        check(response("201 Created", &"x".repeat(2 << 20)), "longer than 1048576 bytes").await;
+        check(Vec::new(), "no whole answer within").await;
+        check(b"HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{".to_vec(), "no whole answer within").await;
+        check(b"\0\x01nonsense\r\n\r\n".to_vec(), "is away").await;
+    }
+
+    #[tokio::test]
+    async fn a_token_never_follows_a_redirect_to_another_host() {
+        let (other, asked) = server(response("201 Created", r#"{"context":"plimsoll/fra-1","status":"pending"}"#)).await;
+        for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+            let (port, _asked) = server(response(&format!("{status}\r\nlocation: http://127.0.0.1:{other}/"), "")).await;
+            let error = post_to(port).await.unwrap_err();
+            assert_eq!(error, Error::Moved { forge: format!("http://127.0.0.1:{port}"), to: format!("http://127.0.0.1:{other}/") });
+        }
+        assert!(!asked.is_finished(), "nobody came");
+        asked.abort();
     }
 
     #[test]

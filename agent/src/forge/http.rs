@@ -26,6 +26,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// Whether it says that a budget is used up.
     pub(super) exhausted: bool,
+    /// How many items the list has of which it gives a page.
+    pub(super) total: Option<usize>,
     /// Where it sends us.
     pub(super) location: Option<String>,
     /// The body, at most [`BODY`] bytes.
@@ -34,12 +36,17 @@ pub(super) struct Answer {
 
 /// A client that trusts the system's certificates, and those of `ca` in PEM.
 pub(super) fn client(ca: Option<&str>) -> Result<Client, Error> {
+    client_within(TOTAL, ca)
+}
+
+/// As [`client`], with another bound on the time of a whole request.
+pub(super) fn client_within(total: Duration, ca: Option<&str>) -> Result<Client, Error> {
     // Whoever comes first installs it for the process; that another part did so already is no fault.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
-        .timeout(TOTAL)
+        .timeout(total)
         .pool_max_idle_per_host(1)
         .pool_idle_timeout(TOTAL)
         .redirect(redirect::Policy::custom(follow));
@@ -71,6 +78,7 @@ pub(super) async fn send(forge: &str, request: RequestBuilder) -> Result<Answer,
         // The other form, a date, is left out: it would need a clock, and rate limiters send seconds.
         retry_after: header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs),
         exhausted: header("x-ratelimit-remaining").is_some_and(|text| text.trim() == "0"),
+        total: header("x-total-count").and_then(|text| text.trim().parse().ok()),
         location: header("location").map(str::to_owned),
         body: Vec::new(),
     };
@@ -84,11 +92,11 @@ pub(super) async fn send(forge: &str, request: RequestBuilder) -> Result<Answer,
 }
 
 fn why(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        let limit = if error.is_connect() { CONNECT } else { TOTAL };
-        return format!("no answer within {} s", limit.as_secs());
+    match (error.is_timeout(), error.is_connect()) {
+        (true, true) => format!("no connection within {} s", CONNECT.as_secs()),
+        (true, false) => format!("no whole answer within {} s", TOTAL.as_secs()),
+        (false, _) => innermost(error),
     }
-    innermost(error)
 }
 
 /// The cause in the words of the one who knows it (`Connection refused`), without the URL around it.
