@@ -1,4 +1,5 @@
 //! The agent, in the order in which a push flows through it.
 
 pub mod api;
+pub mod cluster;
 pub mod secret;
