@@ -2,4 +2,7 @@
 
 pub mod api;
 pub mod cluster;
+pub mod health;
+pub mod inventory;
+pub mod plan;
 pub mod secret;

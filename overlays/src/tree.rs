@@ -110,13 +110,23 @@ impl Default for Limits {
     }
 }
 
+impl TreeError {
+    /// The file or directory that could not be read.
+    pub fn path(&self) -> &RepoPath {
+        match self {
+            Self::Link { path, .. } | Self::TooLarge { path, .. } | Self::TooMany { path, .. } | Self::Store { path, .. } => path,
+        }
+    }
+}
+
 impl fmt::Display for TreeError {
+    /// What is wrong, without the path: whoever tells it has named that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Link { path, target } => write!(f, "{path}: the symbolic link to `{target}` leads out of the repository or in a circle"),
-            Self::TooLarge { path, bytes, limit } => write!(f, "{path}: {bytes} bytes, more than the {limit} that a file may have"),
-            Self::TooMany { path, limit } => write!(f, "{path}: more than the {limit} entries that a directory may have"),
-            Self::Store { path, message } => write!(f, "{path}: cannot be read: {message}"),
+            Self::Link { target, .. } => write!(f, "the symbolic link to `{target}` leads out of the repository or in a circle"),
+            Self::TooLarge { bytes, limit, .. } => write!(f, "it has {bytes} bytes, more than the {limit} that a file may have"),
+            Self::TooMany { limit, .. } => write!(f, "it has more than the {limit} entries that a directory may have, or lies too deep"),
+            Self::Store { message, .. } => f.write_str(message),
         }
     }
 }
