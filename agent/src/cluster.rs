@@ -18,6 +18,8 @@ mod body;
 mod delete;
 mod discovery;
 mod refusal;
+mod stream;
+mod watch;
 mod wire;
 
 pub use apply::{Applied, Applying, Change};
@@ -25,6 +27,7 @@ pub use body::{Mark, body};
 pub use delete::{Deleted, Doomed};
 pub use discovery::Resource;
 pub use refusal::{Conflict, Fault, Refusal};
+pub use watch::{Owned, Record, Seen, Watches};
 
 use discovery::Discovery;
 use wire::Wire;
