@@ -17,8 +17,12 @@ mod apply;
 mod body;
 mod delete;
 mod discovery;
+mod events;
+mod facts;
+pub mod lease;
 mod refusal;
 mod stream;
+mod syncs;
 mod watch;
 mod wire;
 
@@ -26,10 +30,14 @@ pub use apply::{Applied, Applying, Change};
 pub use body::{Mark, body};
 pub use delete::{Deleted, Doomed};
 pub use discovery::Resource;
+pub use events::{Event, Events, Tone};
+pub use facts::{NodeFacts, SecretData};
 pub use refusal::{Conflict, Fault, Refusal};
+pub use syncs::SyncSeen;
 pub use watch::{Owned, Record, Seen, Watches};
 
 use discovery::Discovery;
+use lease::Fence;
 use wire::Wire;
 
 /// A cluster, as one account sees it. Cheap to clone; clones share connections and what was discovered.
@@ -54,6 +62,11 @@ impl Cluster {
         let header = HeaderValue::from_str(&user)
             .map_err(|_| Refusal::Other { code: 0, message: format!("{user:?} can't be the name of a ServiceAccount") })?;
         Ok(Self { wire: self.wire.acting_as(header), discovery: Arc::clone(&self.discovery) })
+    }
+
+    /// The same cluster, to which nothing is written any more once the lease is lost: each write is checked before it is sent.
+    pub fn fenced(&self, fence: Fence) -> Self {
+        Self { wire: self.wire.fenced(fence), discovery: Arc::clone(&self.discovery) }
     }
 
     /// How a kind is addressed; asked for once per group version, and again (at most every few seconds) for a kind that is not in it.

@@ -44,7 +44,7 @@ pub fn body(object: &Value, resource: &Resource, mark: &Mark) -> Result<Value, R
     for field in SERVER_SET {
         metadata.remove(field);
     }
-    if !metadata.get("name").is_some_and(|name| name.as_str().is_some_and(|name| !name.is_empty())) {
+    if metadata.get("name").and_then(Value::as_str).unwrap_or_default().is_empty() {
         return Err(fault("metadata.name", "Required: generateName is not enough, for the object could not be found again"));
     }
     place(metadata, resource, mark);

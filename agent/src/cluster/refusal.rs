@@ -103,6 +103,8 @@ pub enum Refusal {
         /// Why.
         message: String,
     },
+    /// Another agent may be writing by now, so we don't.
+    LeaseLost,
     /// Deleted, but not gone by the deadline.
     StillThere {
         /// What holds it.
@@ -161,7 +163,7 @@ impl Refusal {
     /// Whether the same request may succeed later without anybody changing it.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Away { .. } | Self::Expired | Self::NamespaceTerminating { .. } | Self::StillThere { .. } => true,
+            Self::Away { .. } | Self::Expired | Self::LeaseLost | Self::NamespaceTerminating { .. } | Self::StillThere { .. } => true,
             Self::Conflict { owners, .. } => owners.is_empty(),
             Self::Admission { unreachable, .. } => *unreachable,
             _ => false,
@@ -185,6 +187,7 @@ impl Refusal {
             Self::NotOurs { .. } => "NotOurs",
             Self::Expired => "Expired",
             Self::Away { .. } => "ApiServerAway",
+            Self::LeaseLost => "LeaseLost",
             Self::StillThere { .. } => "StillThere",
             Self::Other { .. } => "Refused",
         }
@@ -241,6 +244,7 @@ impl fmt::Display for Refusal {
             Self::NotOurs { message } => write!(f, "not ours to delete: {message}"),
             Self::Expired => f.write_str("the API server no longer has the history that was asked for"),
             Self::Away { message } => write!(f, "the API server is away: {message}; tried again"),
+            Self::LeaseLost => f.write_str("the lease of this Sync was lost, so another agent goes on with it"),
             Self::StillThere { message } => write!(f, "deleted, but still there: {message}"),
             Self::Other { code, message } => write!(f, "{message} (HTTP {code})"),
         }

@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::client::Body;
 
+use super::lease::Fence;
 use super::refusal::Refusal;
 
 /// How long one try may take: the API server gives up on a request after 60 s, a webhook after 30 s at most.
@@ -26,6 +27,7 @@ const MOST_REFUSAL: usize = 256 << 10;
 pub(super) struct Wire {
     client: kube::Client,
     acting_as: Option<HeaderValue>,
+    fence: Option<Fence>,
 }
 
 /// One request.
@@ -90,6 +92,10 @@ impl Call {
         self.body.len()
     }
 
+    fn writes(&self) -> bool {
+        self.method != Method::GET
+    }
+
     fn request(&self, acting_as: Option<&HeaderValue>) -> Result<Request<Body>, Refusal> {
         let request = Request::builder().method(&self.method).uri(&self.path).body(Body::from(self.body.clone()));
         let mut request = request.map_err(|e| Refusal::Other { code: 0, message: format!("{} can't be asked for: {e}", self.path) })?;
@@ -109,11 +115,15 @@ impl Call {
 
 impl Wire {
     pub(super) fn new(client: kube::Client) -> Self {
-        Self { client, acting_as: None }
+        Self { client, acting_as: None, fence: None }
     }
 
     pub(super) fn acting_as(&self, user: HeaderValue) -> Self {
-        Self { client: self.client.clone(), acting_as: Some(user) }
+        Self { acting_as: Some(user), ..self.clone() }
+    }
+
+    pub(super) fn fenced(&self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
     }
 
     /// Asks until there is an answer, the server has been patient for `PATIENCE`, or the connection broke too often.
@@ -141,7 +151,11 @@ impl Wire {
     }
 
     async fn once(&self, call: &Call, left: Duration) -> Result<Answer, Failed> {
-        let request = call.request(self.acting_as.as_ref()).map_err(|refusal| Failed::Refused { refusal, after: None })?;
+        let final_refusal = |refusal| Failed::Refused { refusal, after: None };
+        if call.writes() && self.fence.as_ref().is_some_and(|fence| !fence.still_held(Instant::now())) {
+            return Err(final_refusal(Refusal::LeaseLost));
+        }
+        let request = call.request(self.acting_as.as_ref()).map_err(final_refusal)?;
         let started = Instant::now();
         let asked = async {
             let (code, headers, mut body) = self.open_request(request).await?;
