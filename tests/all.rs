@@ -1,0 +1,7 @@
+//! The promises that Plimsoll makes, one file each, tested on real servers through its own binary.
+//!
+//! The servers come from `harness` (tests/harness), which builds them with Go on first use; nothing else needs to be set up.
+
+mod deploy;
+mod ground;
+mod tidy;

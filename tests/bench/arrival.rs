@@ -1,0 +1,76 @@
+//! When objects arrive in a cluster, seen by a watch of its own that knows nothing of the agent.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use harness::{Cluster, Result, Trouble};
+use kube::api::{DynamicObject, WatchEvent, WatchParams};
+use serde_json::Value;
+
+/// An object that has arrived.
+#[derive(Clone)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) object: Arc<Value>,
+}
+
+/// A watch of some kinds in a namespace.
+pub(crate) struct Arrivals {
+    seen: Arc<Mutex<Vec<Arrival>>>,
+    _watches: tokio::task::JoinSet<()>,
+}
+
+impl Arrivals {
+    /// Begins to watch; it sees what is there already, too.
+    pub(crate) async fn watch(cluster: &Cluster, namespace: &str, kinds: &[(&str, &str)]) -> Result<Self> {
+        let (seen, mut watches) = (Arc::new(Mutex::new(Vec::new())), tokio::task::JoinSet::new());
+        for (api_version, kind) in kinds {
+            let (api, seen) = (cluster.api(api_version, kind, namespace).await?, Arc::clone(&seen));
+            // From resource version 0: all that is there, then what comes.
+            let events = api.watch(&WatchParams::default().timeout(290), "0").await?.boxed();
+            watches.spawn(async move { note(events, &seen).await });
+        }
+        Ok(Self { seen, _watches: watches })
+    }
+
+    /// When the last of `count` different objects for which `wanted` holds had arrived.
+    pub(crate) async fn until(&self, count: usize, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Instant> {
+        let end = Instant::now() + limit;
+        loop {
+            let names = self.when(&wanted);
+            if let Some(last) = names.get(count - 1) {
+                return Ok(*last);
+            }
+            if Instant::now() > end {
+                return Err(Trouble::new(format!("{} of {count} objects have arrived within {} s", names.len(), limit.as_secs())));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// When each different object was first as wanted, in that order.
+    fn when(&self, wanted: &impl Fn(&Value) -> bool) -> Vec<Instant> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = BTreeSet::new();
+        let name = |object: &Value| format!("{}/{}", object["kind"], object["metadata"]["name"]);
+        seen.iter().filter(|arrival| wanted(&arrival.object) && known.insert(name(&arrival.object))).map(|arrival| arrival.at).collect()
+    }
+
+    /// Forgets what has arrived so far.
+    pub(crate) fn forget(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+async fn note(mut events: futures_util::stream::BoxStream<'_, kube::Result<WatchEvent<DynamicObject>>>, seen: &Mutex<Vec<Arrival>>) {
+    // A watch that breaks shows as objects that never arrive.
+    while let Ok(Some(event)) = events.try_next().await {
+        if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
+            let at = Instant::now();
+            let object = Arc::new(serde_json::to_value(object).unwrap_or_default());
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(Arrival { at, object });
+        }
+    }
+}

@@ -1,0 +1,3 @@
+module plimsoll.dev/lab/keep
+
+go 1.26.0
