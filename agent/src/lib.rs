@@ -7,6 +7,7 @@ pub mod git;
 pub mod plan;
 pub mod inventory;
 pub mod health;
+pub mod cluster;
 pub mod report;
 pub mod ledger;
 pub mod forge;
