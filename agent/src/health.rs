@@ -238,9 +238,9 @@ fn replicas(live: &Live<'_>, counts: &[Count]) -> Option<String> {
         Count::Updated => behind("/status/updatedReplicas", "updated"),
         Count::Available => behind("/status/availableReplicas", "available"),
         Count::Ready => behind("/status/readyReplicas", "ready"),
-        Count::Gone => {
-            Some(live.count("/status/replicas") - wanted).filter(|left| *left > 0).map(|left| format!("{left} more than wanted still running"))
-        }
+        Count::Gone => Some(live.count("/status/replicas") - wanted)
+            .filter(|left| *left > 0)
+            .map(|left| format!("{left} more than wanted still running")),
     })?;
     match live.condition("ReplicaFailure").filter(Condition::is_true) {
         Some(failure) => Some(clip(format!("{told}: {}", failure.words()))),
@@ -684,7 +684,11 @@ mod tests {
         for kind in ["apps/v1 ReplicaSet", "v1 ReplicationController"] {
             check(kind, "{status: {observedGeneration: 1, replicas: 1, readyReplicas: 1, availableReplicas: 1}}", "current");
             check(kind, "{status: {observedGeneration: 1, replicas: 1}}", "in progress: 0 of 1 replicas available");
-            check(kind, "{spec: {replicas: 0}, status: {observedGeneration: 1, replicas: 1}}", "in progress: 1 more than wanted still running");
+            check(
+                kind,
+                "{spec: {replicas: 0}, status: {observedGeneration: 1, replicas: 1}}",
+                "in progress: 1 more than wanted still running",
+            );
         }
     }
 
