@@ -16,7 +16,7 @@ use crate::facts::Facts;
 
 mod file;
 mod glob;
-mod layers;
+pub mod layers;
 mod order;
 
 pub use layers::{Layer, LayerKind, Root};

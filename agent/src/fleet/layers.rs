@@ -54,6 +54,15 @@ pub enum Root {
     },
 }
 
+impl Root {
+    /// The directory that is rendered.
+    pub fn directory(&self) -> &RepoPath {
+        match self {
+            Self::Directory(path) | Self::Stacked { at: path, .. } => path,
+        }
+    }
+}
+
 /// A directory that was chosen by what the cluster is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
