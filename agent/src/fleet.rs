@@ -136,6 +136,11 @@ impl Fleet {
         Self { directory: directory.clone(), layers, entries: Vec::new(), clusters: Vec::new(), prune: false }
     }
 
+    /// Whether the fleet file gives the word for guarded deletions in the whole repository, apps that it no longer has among them.
+    pub fn prune(&self) -> bool {
+        self.prune
+    }
+
     /// The facts of a cluster with what the fleet file says of it, by its name.
     pub fn facts(&self, facts: &Facts) -> Facts {
         let said = self.clusters.iter().find(|cluster| cluster.name.as_deref() == Some(&facts.name));

@@ -225,6 +225,19 @@ impl Outcome {
         !matches!(self, Self::Blocked { .. } | Self::Failed { .. })
     }
 
+    /// One word for a metric.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
+            Self::Blocked { .. } => "blocked",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
     /// Whether the cluster was changed.
     pub fn is_change(&self) -> bool {
         matches!(self, Self::Created | Self::Configured | Self::Replaced | Self::Deleted)
@@ -299,6 +312,13 @@ fn is_guarded(id: &ObjectId) -> bool {
 }
 
 impl Prune {
+    /// What becomes of an app that the repository no longer has. To take a directory away is a plain word, so that a small app goes as asked;
+    /// it is more often a mistake than a wish where nothing at all is left, or where the guards of a single app hold.
+    pub fn retiring(owned: BTreeSet<ObjectId>, nothing_left: bool, word: &Word) -> Self {
+        let count = owned.len();
+        Self::new(owned.into_iter().collect(), nothing_left, count, word)
+    }
+
     fn new(unwanted: Vec<ObjectId>, nothing_wanted: bool, owned: usize, word: &Word) -> Self {
         let (allowed, unsaid): (Vec<_>, Vec<_>) = unwanted.into_iter().partition(|id| word.app || word.objects.contains(id));
         if nothing_wanted {

@@ -24,7 +24,7 @@ use crate::facts::Facts;
 use crate::fleet::{self, App, AppError, Root};
 use crate::git::{self, CommitId, Reference, Revision};
 use crate::inventory::{self, GroupKind, Inventory};
-use crate::plan::{HeldReason, Outcome, Plan, Prune, Step, Wanted, Word};
+use crate::plan::{Definition, HeldReason, Outcome, Plan, Prune, Step, Wanted, Word};
 use crate::queue::Cause;
 use crate::report::{Failure, Held};
 use crate::metrics::Metrics;
@@ -323,7 +323,7 @@ impl Leader {
     /// Finds out how each object is addressed and where it will live, and refuses what another app has claimed.
     async fn identify(&self, app: &str, rendered: &Rendered) -> Result<(Vec<Item>, Delivery), Error> {
         let objects = rendered.manifest.objects();
-        let defined: BTreeMap<GroupKind, bool> = objects.iter().filter_map(definition).collect();
+        let defined: BTreeMap<GroupKind, bool> = objects.iter().filter_map(definition).map(|defined| (defined.kind, defined.namespaced)).collect();
         let (mut items, mut delivery, mut taken) = (Vec::new(), Delivery::default(), BTreeSet::new());
         for (index, object) in objects.iter().enumerate() {
             let resource = match self.hands.resolve(object.api_version(), &object.id().kind).await {
@@ -350,8 +350,8 @@ impl Leader {
         } else if id.namespace.is_empty() {
             id.namespace.clone_from(&self.mark.default_namespace);
         }
-        let defines = definition(object).map(|(kind, _)| kind);
-        let wanted = Wanted { id, api_version: object.api_version().to_owned(), namespaced, defines };
+        let defines = definition(object);
+        let wanted = Wanted { id, namespaced, defines };
         Item { wanted, resource, object: index, origin: Rc::new(object.origin().clone()) }
     }
 
@@ -622,8 +622,8 @@ fn outcome(change: Change) -> Outcome {
     }
 }
 
-/// For a CustomResourceDefinition: the kind that it defines, and whether its objects live in namespaces.
-fn definition(object: &overlays::object::Object) -> Option<(GroupKind, bool)> {
+/// For a CustomResourceDefinition: what it defines.
+fn definition(object: &overlays::object::Object) -> Option<Definition> {
     let id = object.id();
     if id.kind != "CustomResourceDefinition" {
         return None;
@@ -631,7 +631,7 @@ fn definition(object: &overlays::object::Object) -> Option<(GroupKind, bool)> {
     let json = object.to_json().ok()?;
     let text = |pointer: &str| json.pointer(pointer)?.as_str().map(str::to_owned);
     let kind = GroupKind { group: text("/spec/group")?, kind: text("/spec/names/kind")? };
-    Some((kind, text("/spec/scope").as_deref() == Some("Namespaced")))
+    Some(Definition { kind, namespaced: text("/spec/scope").as_deref() == Some("Namespaced") })
 }
 
 fn held_words(app: &str, held: &crate::plan::Held) -> Held {
@@ -655,7 +655,7 @@ fn render_failures(app: &str, errors: &overlays::Errors) -> Vec<Failure> {
 fn failure(app: &str, error: &overlays::Error) -> Failure {
     let place = error.place().map(|place| place.origin.clone());
     let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-    Failure { app: app.to_owned(), object: None, place, reason: format!("{}{advice}", error.message()) }
+    Failure { app: app.to_owned(), object: None, place, reason: format!("{error}{advice}") }
 }
 
 /// The fleet at the path of a Sync. A repository that is one app is named by its URL.

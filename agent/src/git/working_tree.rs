@@ -51,6 +51,11 @@ impl WorkingTree {
         Ok((Self { root, _watcher: watcher }, listener))
     }
 
+    /// The directory, without links in its path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The files as they are now.
     pub fn tree(&self) -> Dir {
         Dir::new(self.root.clone())
