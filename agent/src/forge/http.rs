@@ -100,7 +100,16 @@ fn why(error: &reqwest::Error) -> String {
     match (error.is_timeout(), error.is_connect()) {
         (true, true) => format!("no connection within {} s", CONNECT.as_secs()),
         (true, false) => format!("no whole answer within {} s", TOTAL.as_secs()),
-        (false, _) => innermost(error),
+        (false, _) => with_hint(innermost(error)),
+    }
+}
+
+/// rustls names what is wrong with a certificate, and not the way out.
+fn with_hint(why: String) -> String {
+    if why.contains("certificate") {
+        format!("{why} (if its authority is your own, put that one's certificate into the Secret as `ca.crt`)")
+    } else {
+        why
     }
 }
 
