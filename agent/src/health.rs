@@ -38,7 +38,7 @@ const DOOMED: &[(&str, &str)] = &[
 ];
 
 /// How a live object does.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Health {
     /// It does what its spec says.
     Current,
@@ -49,6 +49,7 @@ pub enum Health {
     /// It is being deleted.
     Terminating,
     /// It is not there.
+    #[default]
     NotFound,
     /// Nothing can be said; why.
     Unknown(String),

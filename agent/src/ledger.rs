@@ -117,8 +117,8 @@ struct Pair {
     tokens: f64,
     tokens_at: Timestamp,
     posted: u32,
-    /// The last settled state that was wanted, and when settled states changed.
-    settled: Option<CommitState>,
+    /// The last judgement that was wanted, and when judgements changed.
+    settled: Option<Verdict>,
     changes: VecDeque<Timestamp>,
     closed: bool,
 }
@@ -148,12 +148,13 @@ impl Ledger {
         self.forget_oldest();
     }
 
-    /// Resolves every other commit of the context that is pending; one that nobody has heard of is forgotten.
+    /// Resolves every other commit of the context that is pending: one that was judged before keeps that judgement; one that nobody has heard of is
+    /// forgotten.
     fn supersede(&mut self, by: &str, context: &str, now: Timestamp) {
         self.pairs.retain(|pair| pair.context != context || pair.commit == by || !pair.is_pending() || pair.touched);
         for pair in self.pairs.iter_mut().filter(|pair| pair.context == context && pair.commit != by && pair.is_pending()) {
             let was_applied = pair.wanted.is_waiting();
-            pair.want(Verdict::superseded(by, was_applied), now);
+            pair.want(pair.settled.clone().unwrap_or_else(|| Verdict::superseded(by, was_applied)), now);
         }
     }
 
@@ -187,6 +188,13 @@ impl Ledger {
             }
         }
         wake.map_or(Next::Nothing, Next::At)
+    }
+
+    /// What the forge shows for a pair, none for nothing: it goes before what an earlier leader wrote down, who may have said more after that.
+    pub fn seen(&mut self, commit: &str, context: &str, shown: Option<Verdict>, now: Timestamp) {
+        if let Some(pair) = self.pair(commit, context).filter(|pair| pair.sending.is_none()) {
+            pair.said = shown.map(|verdict| (verdict, now));
+        }
     }
 
     /// The forge has taken what was under way.
@@ -253,7 +261,7 @@ impl Pair {
         let verdict = Verdict::new(CommitState::parse(&entry.state)?, &entry.description);
         let mut pair = Self::new(&entry.commit, &entry.context, &verdict, now);
         pair.touched = true;
-        pair.settled = Some(verdict.state).filter(|state| *state != CommitState::Pending);
+        pair.settled = Some(verdict.clone()).filter(|verdict| verdict.state != CommitState::Pending);
         pair.said = entry.posted.then_some((verdict, now));
         Some(pair)
     }
@@ -290,11 +298,11 @@ impl Pair {
             self.since = now;
         }
         if verdict.state != CommitState::Pending {
-            if self.settled.is_some_and(|state| state != verdict.state) {
+            if self.settled.as_ref().is_some_and(|settled| settled.state != verdict.state) {
                 self.changes.push_back(now);
                 self.changes.drain(..self.changes.len().saturating_sub(CHANGES));
             }
-            self.settled = Some(verdict.state);
+            self.settled = Some(verdict.clone());
         }
         self.wanted = verdict;
     }
@@ -348,7 +356,7 @@ impl Pair {
 
     /// Pending is said only of what lasts.
     fn grace(&self, verdict: &Verdict) -> Timestamp {
-        match (verdict.state, self.settled) {
+        match (verdict.state, &self.settled) {
             (CommitState::Pending, None) => later(self.since, GRACE),
             (CommitState::Pending, Some(_)) => later(self.since, GRACE_WHEN_SETTLED),
             _ => self.since,
@@ -529,6 +537,30 @@ mod tests {
     fn a_superseded_commit_that_nobody_heard_of_stays_unheard_of() {
         let script = [(0.0, A, pending("Syncing: 1 of 42 applied")), (1.0, B, green())];
         assert_eq!(play(&script, 100.0), ["1 bbb success In sync: 42 objects in 3 s"]);
+    }
+
+    #[test]
+    fn a_commit_that_was_judged_keeps_its_judgement_when_another_one_comes_in_the_midst_of_a_resync() {
+        let resync = || pending("Syncing: 1 of 42 applied");
+        let script = [(0.0, A, green()), (600.0, A, resync()), (605.0, B, red())];
+        assert_eq!(play(&script, 900.0), ["0 aaa success In sync: 42 objects in 3 s", &format!("605 bbb failure {}", red().description)]);
+        let script = [(0.0, A, green()), (600.0, A, resync()), (635.0, B, red())];
+        let sent = play(&script, 900.0);
+        assert!(sent.contains(&"630 aaa pending Syncing: 1 of 42 applied".to_owned()), "{sent:?}");
+        assert_eq!(sent.last().map(String::as_str), Some("635 aaa success In sync: 42 objects in 3 s"));
+    }
+
+    #[test]
+    fn what_the_forge_shows_goes_before_what_was_written_down() {
+        let mut ledger = Ledger::default();
+        ledger.say(A, CONTEXT, green(), at(0.0));
+        drain(&mut ledger, 0.0);
+        let mut next = Ledger::restore(&ledger.entries(), at(60.0));
+        next.seen(A, CONTEXT, Some(pending("Syncing: 1 of 42 applied")), at(60.0));
+        assert_eq!(drain(&mut next, 60.0), ["aaa success In sync: 42 objects in 3 s"]);
+        next.seen(A, CONTEXT, Some(green()), at(61.0));
+        next.seen(B, CONTEXT, Some(green()), at(61.0));
+        assert_eq!(next.next(at(61.0)), Next::Nothing);
     }
 
     #[test]

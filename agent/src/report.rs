@@ -37,14 +37,14 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// A deletion that waits for a word.
+/// A deletion that waits for a word; one that waits for failures to be mended is none of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The app.
     pub app: String,
     /// How many objects are not deleted.
     pub count: usize,
-    /// Which, in words: `12 of 15 objects of app shop would be deleted`.
+    /// Why, in words: `12 of 15 objects of app shop would be deleted`. The app is named if the words don't.
     pub reason: String,
 }
 
@@ -261,7 +261,10 @@ fn failed(report: &Report, limit: usize) -> String {
             let tail = format!("{place}{}", tally(report));
             fit(&format!("Failed: {}: ", subject(failure)), &redact(&failure.reason), &tail, limit)
         }
-        (None, Some(held)) => fit("Failed: ", &redact(&held.reason), &held_tail(report), limit),
+        (None, Some(held)) => {
+            let app = if held.reason.contains(&held.app) { String::new() } else { format!("app {}: ", held.app) };
+            fit(&format!("Failed: {app}"), &redact(&held.reason), &held_tail(report), limit)
+        }
         (None, None) => "Failed".to_owned(),
     }
 }
@@ -482,6 +485,9 @@ mod tests {
             r.held = vec![Held { app: "shop".into(), count: 12, reason: "12 of 15 objects of app shop would be deleted".into() }];
         };
         check(hold, Failure, "Failed: 12 of 15 objects of app shop would be deleted; set plimsoll.dev/prune: allow to let them go");
+        let hold = |r: &mut Report| r.held = vec![Held { app: "shop".into(), count: 2, reason: "2 kept: nothing is rendered".into() }; 2];
+        let expected = "Failed: app shop: 2 kept: nothing is rendered; set plimsoll.dev/prune: allow to let them go (and 1 more)";
+        check(hold, Failure, expected);
         let superseded = Verdict::superseded("1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d", false);
         assert_eq!(superseded.description, "Superseded by 1a2b3c4 before it was applied");
         assert_eq!(superseded.state, Success);

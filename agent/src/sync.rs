@@ -162,7 +162,6 @@ struct Item {
 #[derive(Default)]
 struct Delivery {
     failures: Vec<Failure>,
-    held: Option<Held>,
     outcomes: Vec<Outcome>,
     conflicts: usize,
 }
@@ -182,8 +181,8 @@ impl Leader {
         let revision = source.fetch(&self.reference, commit).await?;
         let course = self.survey(&revision, cause).await?;
         self.set_out(&revision, &course);
-        self.deliver_all(&course).await?;
-        self.retire(&course).await?;
+        let prunes = self.deliver_all(&course).await?;
+        self.prune_all(&course, prunes).await?;
         self.shrink_inventory().await?;
         self.arrive(course);
         Ok(())
@@ -241,19 +240,22 @@ impl Leader {
     }
 
     /// Every app goes its own way: one that waits or fails holds up only those that depend on it.
-    async fn deliver_all(&self, course: &Course) -> Result<(), Error> {
+    ///
+    /// Nothing is deleted yet, for what one app no longer asks for another may ask for now.
+    async fn deliver_all(&self, course: &Course) -> Result<BTreeMap<String, Prune>, Error> {
         let due = course.legs.iter().filter(|leg| leg.due);
         let mut under_way: FuturesUnordered<_> = due.map(|leg| self.deliver(course, &leg.app)).collect();
+        let mut prunes = BTreeMap::new();
         while let Some(delivered) = under_way.next().await {
-            delivered?;
+            prunes.extend(delivered?);
         }
-        Ok(())
+        Ok(prunes)
     }
 
-    /// Renders one app and brings the cluster to it.
-    async fn deliver(&self, course: &Course, app: &App) -> Result<(), Error> {
+    /// Renders one app and applies it. Returns what is to be deleted of it; none if it could not be rendered now.
+    async fn deliver(&self, course: &Course, app: &App) -> Result<Option<(String, Prune)>, Error> {
         if !self.dependencies_healthy(app).await {
-            return Ok(());
+            return Ok(None);
         }
         let _permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
         self.stage(&app.name, Stage::Applying);
@@ -261,14 +263,14 @@ impl Leader {
             Ok(rendered) => rendered,
             Err(failures) => {
                 self.record(app, Delivery { failures, ..Delivery::default() }, None);
-                return Ok(());
+                return Ok(None);
             }
         };
         let said = rendered.annotations.get(api::PRUNE_ANNOTATION).is_some_and(|word| word == api::ALLOW);
         let word = Word { app: said || app.prune || course.prune_allowed, ..Word::default() };
-        let delivery = self.bring(&app.name, &rendered, &word).await?;
+        let (delivery, prune) = self.bring(&app.name, &rendered, &word).await?;
         self.record(app, delivery, Some((rendered.inputs, print)));
-        Ok(())
+        Ok(Some((app.name.clone(), prune)))
     }
 
     /// Whether every app that this one depends on was seen healthy. Those that are on their way are waited for; for the others the app
@@ -310,14 +312,14 @@ impl Leader {
         Ok(rendered.await?.map_err(|errors| render_failures(&name, &errors)))
     }
 
-    /// Applies what an app asks for and deletes what it no longer asks for.
-    async fn bring(&self, app: &str, rendered: &Rendered, word: &Word) -> Result<Delivery, Error> {
+    /// Applies what an app asks for, and says what it no longer asks for.
+    async fn bring(&self, app: &str, rendered: &Rendered, word: &Word) -> Result<(Delivery, Prune), Error> {
         let (items, mut delivery) = self.identify(app, rendered).await?;
         let plan = self.plan(app, &items, word);
         self.remember(&items).await?;
         self.apply_waves(app, rendered, &plan, &items, &mut delivery).await?;
-        self.prune(app, plan.prune.after_applying(delivery.failures.len()), &mut delivery).await?;
-        Ok(delivery)
+        let prune = plan.prune.after_applying(delivery.failures.len());
+        Ok((delivery, prune))
     }
 
     /// Finds out how each object is addressed and where it will live, and refuses what another app has claimed.
@@ -361,7 +363,11 @@ impl Leader {
         if !taken.insert(id.clone()) {
             return fail("it stands twice in this app; remove one of the two".to_owned());
         }
-        let (other, place) = self.state.borrow().claimed(id, app)?;
+        // An app that is still on its way may be about to give the object up; if not, it is told when its turn comes.
+        let (other, place) = {
+            let state = self.state.borrow();
+            state.claimed(id, app).filter(|(other, _)| !state.is_moving(other))?
+        };
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
         fail(format!("app {other}{place} has this object too; an object can belong to one app only"))
     }
@@ -486,20 +492,80 @@ impl Leader {
         if expected { self.hands.resolve_within(object.api_version(), &kind, ESTABLISH).await } else { self.hands.resolve(object.api_version(), &kind).await }
     }
 
-    /// Deletes what the app no longer asks for, wave by wave.
-    async fn prune(&self, app: &str, prune: Prune, delivery: &mut Delivery) -> Result<(), Error> {
-        let held = prune.held.iter().filter(|held| held.reason.waits_for_word());
-        delivery.held = held.map(|held| held_words(app, held)).reduce(|all, more| Held { count: all.count + more.count, ..all });
+    /// Deletes what no app asks for any more, once all apps of the revision are known: an object may have moved from one to another.
+    async fn prune_all(&self, course: &Course, mut prunes: BTreeMap<String, Prune>) -> Result<(), Error> {
+        let known = course.errors.is_empty() && course.legs.iter().all(|leg| !leg.due || prunes.contains_key(&leg.app.name));
+        if known {
+            prunes.extend(self.retired(course));
+        }
+        for (app, prune) in prunes {
+            let prune = if known { self.unclaimed(&app, prune) } else { Prune { waves: Vec::new(), ..prune } };
+            self.prune(&app, prune).await?;
+        }
+        Ok(())
+    }
+
+    /// Apps that the repository no longer has: what they own goes, under guards of its own.
+    fn retired(&self, course: &Course) -> Vec<(String, Prune)> {
+        let still: BTreeSet<&str> = course.legs.iter().map(|leg| leg.app.name.as_str()).collect();
+        let mut state = self.state.borrow_mut();
+        let owners = state.objects.values().map(|record| &*record.app).chain(state.apps.keys().map(String::as_str));
+        let retired: BTreeSet<String> = owners.filter(|app| !still.contains(app)).map(str::to_owned).collect();
+        let word = Word { app: course.prune_allowed, ..Word::default() };
+        let retire = |app: String| {
+            // An app without a root is one that is kept only until what it owns is gone.
+            state.apps.entry(app.clone()).or_default().root.clear();
+            state.expect(&app, std::iter::empty());
+            let owned = state.owned(&app).map(|(id, _)| id.clone()).collect();
+            (app, Prune::retiring(owned, still.is_empty(), &word))
+        };
+        retired.into_iter().map(retire).collect()
+    }
+
+    /// What is left to delete of an app: an object that another app has taken over meanwhile stays.
+    fn unclaimed(&self, app: &str, mut prune: Prune) -> Prune {
+        let state = self.state.borrow();
+        prune.waves.iter_mut().for_each(|wave| wave.retain(|id| state.claimed(id, app).is_none()));
+        prune.held.iter_mut().for_each(|held| held.ids.retain(|id| state.claimed(id, app).is_none()));
+        prune.held.retain(|held| !held.ids.is_empty());
+        prune
+    }
+
+    /// Deletes wave by wave, and notes what came of it.
+    async fn prune(&self, name: &str, prune: Prune) -> Result<(), Error> {
+        let held = prune.held.iter().filter(|held| held.reason.waits_for_word()).map(|held| held_words(name, held));
+        let held = held.reduce(|all, more| Held { count: all.count + more.count, ..all });
+        let (mut deleted, mut failures) = (0, Vec::new());
         for wave in &prune.waves {
             let mut under_way: FuturesUnordered<_> = wave.iter().map(|id| self.delete(id)).collect();
             while let Some(done) = under_way.next().await {
                 match done? {
-                    (_, Ok(())) => delivery.outcomes.push(Outcome::Deleted),
-                    (id, Err(reason)) => delivery.failures.push(Failure { app: app.to_owned(), object: Some(id), place: None, reason }),
+                    (_, Ok(())) => deleted += 1,
+                    (id, Err(reason)) => failures.push(Failure { app: name.to_owned(), object: Some(id), place: None, reason }),
                 }
             }
         }
+        self.pruned(name, deleted, failures, held);
         Ok(())
+    }
+
+    fn pruned(&self, name: &str, deleted: usize, failures: Vec<Failure>, held: Option<Held>) {
+        let mut state = self.state.borrow_mut();
+        let settled = failures.is_empty() && held.is_none();
+        if settled && !state.objects.values().any(|record| &*record.app == name) {
+            // Nothing is left of it: an app that the repository no longer has.
+            _ = state.apps.get(name).is_some_and(|app| app.root.is_empty()).then(|| state.apps.remove(name));
+        }
+        if let Some(app) = state.apps.get_mut(name) {
+            app.stage = Stage::Delivered;
+            app.deleted = deleted;
+            app.retry |= !failures.is_empty();
+            app.failures.extend(failures);
+            app.held = held;
+            app.inputs = app.inputs.take().filter(|_| settled);
+        }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     async fn delete(&self, id: &ObjectId) -> Result<(ObjectId, Result<(), String>), Error> {
@@ -534,53 +600,19 @@ impl Leader {
         again
     }
 
-    /// Apps that the repository no longer has: what they own goes, under the same guards. Nothing is concluded from a repository that could not be read.
-    async fn retire(&self, course: &Course) -> Result<(), Error> {
-        if !course.errors.is_empty() {
-            return Ok(());
-        }
-        let still: BTreeSet<&str> = course.legs.iter().map(|leg| leg.app.name.as_str()).collect();
-        let retired: Vec<String> = {
-            let state = self.state.borrow();
-            let owners = state.objects.values().map(|record| &*record.app).chain(state.apps.keys().map(String::as_str));
-            owners.filter(|app| !still.contains(app)).map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
-        };
-        for app in retired {
-            self.retire_app(&app, course.prune_allowed, still.is_empty()).await?;
-        }
-        Ok(())
-    }
-
-    async fn retire_app(&self, name: &str, allowed: bool, nothing_left: bool) -> Result<(), Error> {
-        self.state.borrow_mut().expect(name, std::iter::empty());
-        let owned: BTreeSet<ObjectId> = self.state.borrow().owned(name).map(|(id, _)| id.clone()).collect();
-        let mut delivery = Delivery::default();
-        let word = Word { app: allowed, ..Word::default() };
-        self.prune(name, Prune::retiring(owned, nothing_left, &word), &mut delivery).await?;
-        let mut state = self.state.borrow_mut();
-        if delivery.failures.is_empty() && delivery.held.is_none() {
-            state.apps.remove(name);
-        } else {
-            let app = state.apps.entry(name.to_owned()).or_default();
-            app.retry = !delivery.failures.is_empty();
-            (app.stage, app.failures, app.held) = (Stage::Delivered, delivery.failures, delivery.held);
-        }
-        Ok(())
-    }
-
     /// Notes what came of an app. Its inputs count as applied only if all of it was.
     fn record(&self, app: &App, delivery: Delivery, inputs: Option<(overlays::Inputs, Fingerprint)>) {
-        let complete = delivery.failures.is_empty() && delivery.held.is_none();
+        let complete = delivery.failures.is_empty();
         let mut state = self.state.borrow_mut();
         let known = state.apps.entry(app.name.clone()).or_default();
         *known = state::App {
             stage: Stage::Delivered,
             changed: delivery.outcomes.iter().filter(|outcome| outcome.is_change()).count(),
-            deleted: delivery.outcomes.iter().filter(|outcome| **outcome == Outcome::Deleted).count(),
+            deleted: 0,
             conflicts: delivery.conflicts,
             retry: inputs.is_some() && !delivery.failures.is_empty(),
             failures: delivery.failures,
-            held: delivery.held,
+            held: None,
             inputs: inputs.filter(|_| complete),
             root: root_text(app),
             dirty: false,

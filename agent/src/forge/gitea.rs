@@ -64,7 +64,8 @@ impl Gitea {
     /// # Errors
     /// `ca` is no certificate, or no TLS client can be made.
     pub fn new(address: Address, credential: Option<Credential>, ca: Option<&str>) -> Result<Self, Error> {
-        Ok(Self { client: http::client(ca)?, address, credential })
+        let client = http::client(address.root.scheme() == "https", ca)?;
+        Ok(Self { client, address, credential })
     }
 
     /// The root of the forge.
@@ -251,7 +252,7 @@ mod tests {
 
     fn gitea() -> Gitea {
         let address = locate(&SafeUrl::new("https://git.example/gitea/team/fleet.git"), None).unwrap().unwrap();
-        Gitea { client: http::client(None).unwrap(), address, credential: Some(Credential::Token(Secret::new("t0ken"))) }
+        Gitea { client: http::client(true, None).unwrap(), address, credential: Some(Credential::Token(Secret::new("t0ken"))) }
     }
 
     fn answer(status: u16, body: &str) -> Answer {
@@ -324,7 +325,7 @@ mod tests {
 
     async fn post_to(port: u16) -> Result<(), Error> {
         let address = locate(&SafeUrl::new(format!("http://127.0.0.1:{port}/team/fleet")), None).unwrap().unwrap();
-        let client = http::client_within(Duration::from_millis(500), None).unwrap();
+        let client = http::client_within(Duration::from_millis(500), false, None).unwrap();
         let gitea = Gitea { client, address, credential: Some(Credential::Token(Secret::new("t0ken"))) };
         gitea.post(COMMIT, &CommitStatus { context: "plimsoll/fra-1".into(), ..CommitStatus::default() }).await
     }

@@ -34,13 +34,13 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// A client that trusts the system's certificates, and those of `ca` in PEM.
-pub(super) fn client(ca: Option<&str>) -> Result<Client, Error> {
-    client_within(TOTAL, ca)
+/// A client for https that trusts the system's certificates, and those of `ca` in PEM; without `tls` a client for http, which needs none.
+pub(super) fn client(tls: bool, ca: Option<&str>) -> Result<Client, Error> {
+    client_within(TOTAL, tls, ca)
 }
 
 /// As [`client`], with another bound on the time of a whole request.
-pub(super) fn client_within(total: Duration, ca: Option<&str>) -> Result<Client, Error> {
+pub(super) fn client_within(total: Duration, tls: bool, ca: Option<&str>) -> Result<Client, Error> {
     // Whoever comes first installs it for the process; that another part did so already is no fault.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -50,15 +50,20 @@ pub(super) fn client_within(total: Duration, ca: Option<&str>) -> Result<Client,
         .pool_max_idle_per_host(1)
         .pool_idle_timeout(TOTAL)
         .redirect(redirect::Policy::custom(follow));
-    if let Some(pem) = ca {
-        let certificates = Certificate::from_pem_bundle(pem.as_bytes());
-        let certificates =
-            certificates.map_err(|error| Error::Address(format!("`ca.crt` holds no certificates in PEM: {}", innermost(&error))))?;
-        builder = builder.tls_certs_merge(certificates);
+    if !tls {
+        builder = builder.tls_certs_only([]);
+    } else if let Some(pem) = ca {
+        builder = builder.tls_certs_merge(certificates(pem)?);
     }
     builder.build().map_err(|error| {
         Error::Address(format!("no TLS client can be made: {}; are there certificates of authorities in the image?", innermost(&error)))
     })
+}
+
+fn certificates(pem: &str) -> Result<Vec<Certificate>, Error> {
+    let none = |why: String| Error::Address(format!("`ca.crt` holds no certificates in PEM: {why}"));
+    let found = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| none(innermost(&error)))?;
+    if found.is_empty() { Err(none("none begins with -----BEGIN CERTIFICATE-----".to_owned())) } else { Ok(found) }
 }
 
 /// Only what keeps method, body and origin is followed: 301 to 303 would turn a POST into a GET, whose success says nothing.
@@ -95,7 +100,16 @@ fn why(error: &reqwest::Error) -> String {
     match (error.is_timeout(), error.is_connect()) {
         (true, true) => format!("no connection within {} s", CONNECT.as_secs()),
         (true, false) => format!("no whole answer within {} s", TOTAL.as_secs()),
-        (false, _) => innermost(error),
+        (false, _) => with_hint(innermost(error)),
+    }
+}
+
+/// rustls names what is wrong with a certificate, and not the way out.
+fn with_hint(why: String) -> String {
+    if why.contains("certificate") {
+        format!("{why} (if its authority is your own, put that one's certificate into the Secret as `ca.crt`)")
+    } else {
+        why
     }
 }
 
@@ -106,4 +120,17 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_certificates_is_refused_in_words() {
+        for pem in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA"] {
+            let error = client(true, Some(pem)).unwrap_err();
+            assert!(error.to_string().starts_with("`ca.crt` holds no certificates in PEM: "), "{pem}: {error}");
+        }
+    }
 }
