@@ -240,7 +240,8 @@ pub(crate) fn hash(object: &Object) -> Result<String, String> {
     };
     let mut content = Node::map();
     edit::put_any(&mut content, "kind", Node::string(object.kind()));
-    edit::put_any(&mut content, "name", field(&["metadata", "name"]));
+    // kustomize means to hash the name, but looks for it under a key that no object has.
+    edit::put_any(&mut content, "name", Node::string(""));
     edit::put_any(&mut content, "data", field(&["data"]));
     let is_secret = object.kind() == "Secret";
     if is_secret {

@@ -250,13 +250,7 @@ impl Object {
     /// What identified it, the oldest first.
     pub(crate) fn past(&self) -> impl Iterator<Item = Id<'_>> {
         let (group, version) = group_and_version(self.api_version());
-        self.history.past.iter().map(move |past| Id {
-            group,
-            version,
-            kind: &past.kind,
-            namespace: &past.namespace,
-            name: &past.name,
-        })
+        self.history.past.iter().map(move |past| Id { group, version, kind: &past.kind, namespace: &past.namespace, name: &past.name })
     }
 
     /// All identities that it has or had.

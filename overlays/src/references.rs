@@ -106,7 +106,8 @@ pub(crate) fn fix(objects: &mut [Object], config: &Config) -> Result<(), Error> 
             if rule.referrer.selects(&object.first()) {
                 let search = Search { referrer: &referrer, rule, candidates: &candidates };
                 let outcome = fields::for_each(object, &rule.spec, Create::Never, &mut |node| search.put_right(node));
-                outcome.map_err(|problem| Error::new(Stage::Transform, format!("{}: {problem}", object.id())).at(object.origin().clone()))?;
+                outcome
+                    .map_err(|problem| Error::new(Stage::Transform, format!("{}: {problem}", object.id())).at(object.origin().clone()))?;
             }
         }
     }
@@ -227,7 +228,8 @@ impl Search<'_> {
     /// The namespace in a map is first taken for one that objects had, and only then for one that they have.
     fn namespace_filter(&self, namespace: Option<&Text>) -> impl Fn(&Candidate) -> bool + use<> {
         let wanted = namespace.cloned();
-        let was_used = wanted.as_ref().and_then(|wanted| self.candidates.moved.get(wanted)).is_some_and(|now| self.referrer.reaches_any(now));
+        let was_used =
+            wanted.as_ref().and_then(|wanted| self.candidates.moved.get(wanted)).is_some_and(|now| self.referrer.reaches_any(now));
         move |candidate| match &wanted {
             None => true,
             Some(wanted) if was_used => candidate.past.first().is_some_and(|past| past.namespace == *wanted),
@@ -265,17 +267,12 @@ impl Search<'_> {
             Some(role) if self.rule.spec.path.ends_with("roleRef/name") => candidate.was_a(role),
             _ => true,
         };
-        self.referrer.reaches(candidate)
-            && candidate.was_a(self.rule.target)
-            && role_fits()
-            && self.referrer.shares_namespace(candidate)
+        self.referrer.reaches(candidate) && candidate.was_a(self.rule.target) && role_fits() && self.referrer.shares_namespace(candidate)
     }
 
     /// Whether the object was given its prefixes and suffixes by the same layers.
     fn shares_affixes(&self, candidate: &Candidate, or_none: bool) -> bool {
-        let same = |one: &[Text], other: &[Text]| {
-            (or_none && (one.is_empty() || other.is_empty())) || ends_alike(one, other)
-        };
+        let same = |one: &[Text], other: &[Text]| (or_none && (one.is_empty() || other.is_empty())) || ends_alike(one, other);
         same(&self.referrer.prefixes, &candidate.prefixes) && same(&self.referrer.suffixes, &candidate.suffixes)
     }
 }

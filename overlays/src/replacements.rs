@@ -112,7 +112,8 @@ fn part(node: &Node, options: &FieldOptions) -> Result<Node, String> {
     let text = node.text().ok_or("a `delimiter` can only part a single value")?;
     let parts: Vec<&str> = text.split(&options.delimiter).collect();
     let part = usize::try_from(options.index).ok().and_then(|at| parts.get(at));
-    let part = part.ok_or_else(|| format!("a replacement wants part {} of `{}`, which has {} parts", options.index, &**text, parts.len()))?;
+    let part =
+        part.ok_or_else(|| format!("a replacement wants part {} of `{}`, which has {} parts", options.index, &**text, parts.len()))?;
     let mut part_node = node.clone();
     edit::set_text(&mut part_node, part, node.mark);
     Ok(part_node)

@@ -162,8 +162,9 @@ impl<'a> Source<'a> {
         let path = layer.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
         if self.restriction == Restriction::Root && !path.is_within(layer) {
             let message = format!("`{name}` is outside of `{layer}`, the directory of the kustomization that names it");
-            return Err(Error::new(Stage::Layer, message)
-                .hint("move the file below the kustomization, name a directory with a kustomization instead, or lift the load restriction"));
+            return Err(Error::new(Stage::Layer, message).hint(
+                "move the file below the kustomization, name a directory with a kustomization instead, or lift the load restriction",
+            ));
         }
         match self.tree.kind(&path)? {
             Some(Kind::Directory) => return Err(Error::new(Stage::Layer, format!("`{name}` is a directory; a file is needed here"))),

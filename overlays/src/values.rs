@@ -67,7 +67,8 @@ impl AddValue {
         for key in above {
             node = edit::ensure(node, key, Node::map).ok_or_else(|| format!("there is no map that could have the key `{key}`"))?;
         }
-        let node = edit::ensure(node, last, || Node::plain("")).ok_or_else(|| format!("there is no map that could have the key `{last}`"))?;
+        let node =
+            edit::ensure(node, last, || Node::plain("")).ok_or_else(|| format!("there is no map that could have the key `{last}`"))?;
         let Value::Scalar(old, ..) = &node.value else { return Err(format!("`{}` is no single value", target.field_path)) };
         let old = old.clone();
         let text = match target.file_path_position {

@@ -61,9 +61,8 @@ impl Vars {
         for object in objects {
             for spec in specs {
                 let outcome = fields::for_each(object, spec, Create::Never, &mut |node| replace_in(node, &values));
-                outcome.map_err(|problem| {
-                    Error::new(Stage::Transform, format!("{}: {problem}", object.id())).at(object.origin().clone())
-                })?;
+                outcome
+                    .map_err(|problem| Error::new(Stage::Transform, format!("{}: {problem}", object.id())).at(object.origin().clone()))?;
             }
         }
         Ok(())

@@ -90,21 +90,21 @@ const REFERENCES: &[Reference] = &[
             ("", "", "PersistentVolume", "spec/azureFile/secretName"),
         ],
     },
-    outside_pods(("", "v1", "Service"), &[
-        ("apps", "", "StatefulSet", "spec/serviceName"),
-        ("", "", "Ingress", "spec/rules/http/paths/backend/serviceName"),
-        ("", "", "Ingress", "spec/backend/serviceName"),
-        ("", "", "Ingress", "spec/rules/http/paths/backend/service/name"),
-        ("", "", "Ingress", "spec/defaultBackend/service/name"),
-        ("apiregistration.k8s.io", "", "APIService", "spec/service/name"),
-        (ADMISSION, "", "ValidatingWebhookConfiguration", "webhooks/clientConfig/service"),
-        (ADMISSION, "", "MutatingWebhookConfiguration", "webhooks/clientConfig/service"),
-    ]),
+    outside_pods(
+        ("", "v1", "Service"),
+        &[
+            ("apps", "", "StatefulSet", "spec/serviceName"),
+            ("", "", "Ingress", "spec/rules/http/paths/backend/serviceName"),
+            ("", "", "Ingress", "spec/backend/serviceName"),
+            ("", "", "Ingress", "spec/rules/http/paths/backend/service/name"),
+            ("", "", "Ingress", "spec/defaultBackend/service/name"),
+            ("apiregistration.k8s.io", "", "APIService", "spec/service/name"),
+            (ADMISSION, "", "ValidatingWebhookConfiguration", "webhooks/clientConfig/service"),
+            (ADMISSION, "", "MutatingWebhookConfiguration", "webhooks/clientConfig/service"),
+        ],
+    ),
     outside_pods((RBAC, "", "Role"), &[(RBAC, "", "RoleBinding", "roleRef/name")]),
-    outside_pods((RBAC, "", "ClusterRole"), &[
-        (RBAC, "", "RoleBinding", "roleRef/name"),
-        (RBAC, "", "ClusterRoleBinding", "roleRef/name"),
-    ]),
+    outside_pods((RBAC, "", "ClusterRole"), &[(RBAC, "", "RoleBinding", "roleRef/name"), (RBAC, "", "ClusterRoleBinding", "roleRef/name")]),
     Reference {
         to: ("", "v1", "ServiceAccount"),
         workloads: SCHEDULED,
@@ -117,28 +117,21 @@ const REFERENCES: &[Reference] = &[
         pod_fields: &["volumes/persistentVolumeClaim/claimName"],
         fields: &[],
     },
-    outside_pods(("", "v1", "PersistentVolume"), &[
-        ("", "", "PersistentVolumeClaim", "spec/volumeName"),
-        ("", "", "ClusterRole", "rules/resourceNames"),
-    ]),
-    outside_pods(("storage.k8s.io", "v1", "StorageClass"), &[
-        ("", "", "PersistentVolume", "spec/storageClassName"),
-        ("", "", "PersistentVolumeClaim", "spec/storageClassName"),
-        ("", "", "StatefulSet", "spec/volumeClaimTemplates/spec/storageClassName"),
-    ]),
-    Reference {
-        to: ("scheduling.k8s.io", "v1", "PriorityClass"),
-        workloads: SCHEDULED,
-        pod_fields: &["priorityClassName"],
-        fields: &[],
-    },
+    outside_pods(
+        ("", "v1", "PersistentVolume"),
+        &[("", "", "PersistentVolumeClaim", "spec/volumeName"), ("", "", "ClusterRole", "rules/resourceNames")],
+    ),
+    outside_pods(
+        ("storage.k8s.io", "v1", "StorageClass"),
+        &[
+            ("", "", "PersistentVolume", "spec/storageClassName"),
+            ("", "", "PersistentVolumeClaim", "spec/storageClassName"),
+            ("", "", "StatefulSet", "spec/volumeClaimTemplates/spec/storageClassName"),
+        ],
+    ),
+    Reference { to: ("scheduling.k8s.io", "v1", "PriorityClass"), workloads: SCHEDULED, pod_fields: &["priorityClassName"], fields: &[] },
     // IngressClass is left out: kustomize's entry has a version in its group, so it never applies, and output must be the same.
-    outside_pods((ADMISSION, "", "ValidatingAdmissionPolicy"), &[(
-        ADMISSION,
-        "",
-        "ValidatingAdmissionPolicyBinding",
-        "spec/policyName",
-    )]),
+    outside_pods((ADMISSION, "", "ValidatingAdmissionPolicy"), &[(ADMISSION, "", "ValidatingAdmissionPolicyBinding", "spec/policyName")]),
 ];
 
 const fn scaled(kind: &'static str) -> Reference {

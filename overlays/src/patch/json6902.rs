@@ -47,7 +47,8 @@ fn operation(item: &Node) -> Result<Operation, String> {
     let path = Pointer::new(&text("path").ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `path`"))?);
     // Without a value kustomize takes null.
     let value = || item.get("value").map_or_else(|| Ok(Node::plain("null")), restated);
-    let from = || text("from").map(|from| Pointer::new(&from)).ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `from`"));
+    let from =
+        || text("from").map(|from| Pointer::new(&from)).ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `from`"));
     match name.as_str() {
         "add" => Ok(Operation::Add(path, value()?)),
         "remove" => Ok(Operation::Remove(path)),

@@ -82,9 +82,9 @@ fn builtin(api_version: &str, kind: &str) -> Option<&'static Shape> {
     let shape = match (api_version, kind) {
         ("v1", "Pod") => &POD,
         ("v1", "PodTemplate") => &POD_TEMPLATE,
-        ("v1", "ReplicationController")
-        | ("apps/v1", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet")
-        | ("batch/v1", "Job") => &WORKLOAD,
+        ("v1", "ReplicationController") | ("apps/v1", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet") | ("batch/v1", "Job") => {
+            &WORKLOAD
+        }
         ("batch/v1" | "batch/v1beta1", "CronJob") => &CRON_JOB,
         ("v1", "Service") => &SERVICE,
         ("v1", "ServiceAccount") => &SERVICE_ACCOUNT,

@@ -132,12 +132,7 @@ impl<'a> Merger<'a> {
         }
     }
 
-    fn entries(
-        &self,
-        map: Node,
-        schema: Option<Schema<'a>>,
-        mut pair: impl FnMut(&Entry, Node) -> Pair,
-    ) -> Result<Node, String> {
+    fn entries(&self, map: Node, schema: Option<Schema<'a>>, mut pair: impl FnMut(&Entry, Node) -> Pair) -> Result<Node, String> {
         let Node { value: Value::Map(entries), mark } = map else { return Ok(map) };
         let mut kept = Vec::with_capacity(entries.len());
         for entry in entries {

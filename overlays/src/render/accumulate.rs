@@ -85,7 +85,13 @@ impl Build<'_> {
         }
     }
 
-    fn component(&mut self, layer: &Layer, above: &[RepoPath], component: &Placed<String>, into: Accumulated) -> Result<Accumulated, Errors> {
+    fn component(
+        &mut self,
+        layer: &Layer,
+        above: &[RepoPath],
+        component: &Placed<String>,
+        into: Accumulated,
+    ) -> Result<Accumulated, Errors> {
         let Placed { value: name, mark } = component;
         let at = |build: &Self, error: Error| build.source.place(error, &layer.file, *mark);
         if let Some(remote) = source::remote(name) {
@@ -108,7 +114,10 @@ impl Build<'_> {
     fn enter(&mut self, layer: &Layer, above: &[RepoPath], path: &RepoPath, name: &str, mark: Mark) -> Result<Layer, Error> {
         let at = |build: &Self, error: Error| build.source.place(error, &layer.file, mark);
         if name.starts_with('/') {
-            return Err(at(self, Error::new(Stage::Layer, format!("`{name}` is an absolute path; paths are relative to the kustomization"))));
+            return Err(at(
+                self,
+                Error::new(Stage::Layer, format!("`{name}` is an absolute path; paths are relative to the kustomization")),
+            ));
         }
         if is_ambiguous(name) {
             let error = Error::new(Stage::Layer, format!("`{name}` has `..` within a name"));
@@ -186,7 +195,9 @@ pub(super) fn absorb(objects: &mut Objects, object: Object, behavior: Behavior) 
     let wrong = |message: String, hint: &str| Err(Error::new(Stage::Generate, message).hint(hint));
     let found = objects.with_id(&object.now());
     match (found.as_slice(), behavior) {
-        ([], Behavior::Create) => objects.push(object).map_err(|(object, _)| Error::new(Stage::Generate, format!("{} is there twice", object.id()))),
+        ([], Behavior::Create) => {
+            objects.push(object).map_err(|(object, _)| Error::new(Stage::Generate, format!("{} is there twice", object.id())))
+        }
         ([], _) => wrong(format!("{} is not there, so that nothing can be merged into it or replaced", object.id()), "remove `behavior`"),
         ([_], Behavior::Create) => wrong(format!("{} is there already", object.id()), "say `behavior: merge` or `behavior: replace`"),
         ([at], _) => {
@@ -200,7 +211,11 @@ pub(super) fn absorb(objects: &mut Objects, object: Object, behavior: Behavior) 
 
 fn absent(name: &str, path: &RepoPath) -> Error {
     let error = Error::new(Stage::Layer, format!("`{path}` does not exist"));
-    if name.contains(['*', '?', '[']) { error.hint("patterns are not expanded: name each file, or a directory with a kustomization") } else { error }
+    if name.contains(['*', '?', '[']) {
+        error.hint("patterns are not expanded: name each file, or a directory with a kustomization")
+    } else {
+        error
+    }
 }
 
 /// A `..` within a name comes from two list entries that were indented into one.

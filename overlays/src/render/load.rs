@@ -39,7 +39,8 @@ impl Build<'_> {
     pub(super) fn layer(&mut self, directory: &RepoPath) -> Result<Layer, Error> {
         self.source.enter(directory);
         let file = self.kustomization_file(directory)?.ok_or_else(|| {
-            Error::new(Stage::Layer, format!("`{directory}` holds no kustomization file")).hint(format!("add one named {}", FILE_NAMES.join(", ")))
+            Error::new(Stage::Layer, format!("`{directory}` holds no kustomization file"))
+                .hint(format!("add one named {}", FILE_NAMES.join(", ")))
         })?;
         let blob = self.source.read(&file)?;
         let empty = || Error::new(Stage::Layer, format!("`{file}` is empty")).at(Origin { file: file.clone(), line: 0, column: 0 });
@@ -85,7 +86,8 @@ impl Build<'_> {
             }
             (None, Some(_)) => Err(wrong("the only `version` of `openapi` is v1.21.2")),
             (Some(path), None) => {
-                let (path, blob) = self.source.file(&layer.directory, path).map_err(|error| self.source.place(error, &layer.file, Mark::default()))?;
+                let (path, blob) =
+                    self.source.file(&layer.directory, path).map_err(|error| self.source.place(error, &layer.file, Mark::default()))?;
                 let node = self.source.config(&path, &blob)?.unwrap_or_else(Node::map);
                 let document = node.to_json(Dialect::Config).map_err(|error| Error::yaml(&path, &error))?;
                 if !self.has_schemas {

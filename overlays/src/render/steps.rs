@@ -99,7 +99,8 @@ impl Build<'_> {
         if !is_list {
             let found = documents(nodes, place);
             return found.map(Content::Strategic).map_err(|(problem, mark)| {
-                let error = Error::new(Stage::Transform, problem).hint("a patch is a part of an object with its apiVersion, kind and metadata.name, or a list of JSON patch operations");
+                let error = Error::new(Stage::Transform, problem)
+                    .hint("a patch is a part of an object with its apiVersion, kind and metadata.name, or a list of JSON patch operations");
                 self.source.place(error, &place.file, place.mark(mark))
             });
         }
@@ -112,7 +113,8 @@ impl Build<'_> {
         let mut node = node.unwrap_or_else(Node::list);
         let mark = node.mark;
         place.stamp(&mut node);
-        json6902::operations(&node).map_err(|problem| self.source.place(Error::new(Stage::Transform, problem), &place.file, place.mark(mark)))
+        json6902::operations(&node)
+            .map_err(|problem| self.source.place(Error::new(Stage::Transform, problem), &place.file, place.mark(mark)))
     }
 
     /// An entry of `patchesJson6902`.
@@ -149,7 +151,12 @@ impl Build<'_> {
                 continue;
             }
             if value.source.is_some() || value.targets.as_ref().is_some_and(|targets| !targets.is_empty()) {
-                return Err(self.error(layer, Stage::Transform, "a replacement has both `path` and its parts; only one can be given", *mark));
+                return Err(self.error(
+                    layer,
+                    Stage::Transform,
+                    "a replacement has both `path` and its parts; only one can be given",
+                    *mark,
+                ));
             }
             let found = self.source.file(&layer.directory, &value.path);
             let (path, blob) = found.map_err(|error| self.source.place(error, &layer.file, *mark))?;
@@ -175,7 +182,11 @@ impl Layer {
     pub(super) fn place_of(&self, text: &Placed<String>) -> Place {
         let Mark { line, column, .. } = text.mark;
         // A block begins on the line below its indicator; how far it is indented is not known here.
-        let base = if text.value.contains('\n') { Mark { file: 0, line, column: 1 } } else { Mark { file: 0, line: line.saturating_sub(1), column } };
+        let base = if text.value.contains('\n') {
+            Mark { file: 0, line, column: 1 }
+        } else {
+            Mark { file: 0, line: line.saturating_sub(1), column }
+        };
         Place { number: self.number, file: self.file.clone(), inline: Some(base) }
     }
 }
@@ -240,7 +251,11 @@ fn documents(nodes: Vec<Node>, place: &Place) -> Result<Vec<Document>, (String, 
 /// The steps between the two kinds of patches: namespace, prefix, suffix, labels, annotations.
 fn names_and_labels(layer: &Layer, config: &Config) -> Result<Vec<PlacedStep>, (String, Mark)> {
     let said = &layer.kustomization;
-    let affix = |text: &Placed<String>, fields: &[FieldSpec]| Affix { text: text.value.clone(), fields: fields.to_vec(), mark: layer.mark(text.mark) };
+    let affix = |text: &Placed<String>, fields: &[FieldSpec]| Affix {
+        text: text.value.clone(),
+        fields: fields.to_vec(),
+        mark: layer.mark(text.mark),
+    };
     let mut steps = vec![
         (
             Step::Namespace(Namespace {

@@ -137,7 +137,12 @@ fn items<'n>(node: &'n mut Node, step: &str) -> Result<&'n mut Vec<Node>, String
     }
 }
 
-fn each(items: &mut [Node], rest: &[String], create: Create<'_>, set: &mut dyn FnMut(&mut Node) -> Result<(), String>) -> Result<usize, String> {
+fn each(
+    items: &mut [Node],
+    rest: &[String],
+    create: Create<'_>,
+    set: &mut dyn FnMut(&mut Node) -> Result<(), String>,
+) -> Result<usize, String> {
     items.iter_mut().try_fold(0, |count, item| Ok(count + for_each(item, rest, create, set)?))
 }
 

@@ -46,7 +46,14 @@ impl Namespace {
             None => Ok(()),
             Some((one, other)) => Err(Error::new(
                 Stage::Transform,
-                format!("the namespace `{}` makes two objects one: {} ({}) and {} ({})", self.name, one.id(), one.origin(), other.id(), other.origin()),
+                format!(
+                    "the namespace `{}` makes two objects one: {} ({}) and {} ({})",
+                    self.name,
+                    one.id(),
+                    one.origin(),
+                    other.id(),
+                    other.origin()
+                ),
             )
             .hint("rename one of them, or leave one out")),
         }

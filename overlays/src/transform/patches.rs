@@ -100,7 +100,9 @@ impl Patch {
             change(objects, at, document, patch, self.options, schemas)?;
         }
         match objects.duplicate().filter(|_| self.options.allow_name_change || self.options.allow_kind_change) {
-            Some((one, other)) => Err(about(one, &format!("the patch makes it the same as another one ({} and {})", one.origin(), other.origin()))),
+            Some((one, other)) => {
+                Err(about(one, &format!("the patch makes it the same as another one ({} and {})", one.origin(), other.origin())))
+            }
             None => Ok(()),
         }
     }
@@ -123,7 +125,8 @@ fn selected(objects: &Objects, matcher: &Matcher) -> Vec<usize> {
 /// The one object that a document names, by what it is or was.
 fn only_target(objects: &mut Objects, document: &Document) -> Result<usize, Error> {
     let id = document.object.now();
-    let found: Vec<usize> = objects.with_id(&id).into_iter().filter(|at| objects.get(*at).is_some_and(|object| !object.is_gone())).collect();
+    let found: Vec<usize> =
+        objects.with_id(&id).into_iter().filter(|at| objects.get(*at).is_some_and(|object| !object.is_gone())).collect();
     match found.as_slice() {
         [at] => Ok(*at),
         [] => Err(Error::new(Stage::Transform, format!("the patch is for {id}, and there is no such object"))
@@ -164,7 +167,14 @@ fn fitted(document: &Document, objects: &Objects, at: usize) -> Node {
 }
 
 /// Merges a patch into an object, which keeps its namespace, and its kind and name unless the options say otherwise.
-fn change(objects: &mut Objects, at: usize, document: &Document, patch: Node, options: PatchOptions, schemas: &Schemas) -> Result<(), Error> {
+fn change(
+    objects: &mut Objects,
+    at: usize,
+    document: &Document,
+    patch: Node,
+    options: PatchOptions,
+    schemas: &Schemas,
+) -> Result<(), Error> {
     // As in kyaml, where the outcome of replacing the root is thrown away.
     if document.replaces_root() {
         return Ok(());
