@@ -3,5 +3,6 @@
 //! The servers come from `harness` (tests/harness), which builds them with Go on first use; nothing else needs to be set up.
 
 mod deploy;
+mod examples;
 mod ground;
 mod tidy;
