@@ -2,6 +2,7 @@
 //!
 //! Nothing in this crate knows a network, a clock, an environment variable, a process or a cluster.
 
+pub mod error;
 pub mod object;
 pub mod path;
 pub mod tree;

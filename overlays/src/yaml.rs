@@ -1,5 +1,23 @@
 //! YAML as kustomize reads and writes it.
+//!
+//! It must not know what a Kubernetes object is: it deals in nodes.
 
+mod emit;
+mod error;
+mod json;
+mod keys;
 mod node;
+mod number;
+mod parse;
+mod scalar;
+mod timestamp;
 
+pub use emit::emit;
+pub use error::Error;
+pub use json::go_json;
 pub use node::{Entry, Mark, Node, Style, Text, Value};
+pub use parse::{Limits, parse, parse_config};
+pub use scalar::{Dialect, Scalar};
+
+/// How deep a tree may be to be written. The parser allows less; patches may put trees into trees.
+const MAX_DEPTH: usize = 1000;

@@ -1,0 +1,291 @@
+//! What can be wrong with a tree, told like a compiler: what, on what, where in the user's repository, and what to do.
+//!
+//! It must not know how an error is shown: the command line prints it whole, a commit status takes the message and the place only.
+
+use std::fmt;
+
+use crate::object::Origin;
+use crate::path::RepoPath;
+use crate::tree::TreeError;
+use crate::yaml;
+
+/// The longest part of a line that is shown, in characters; minified JSON has lines of megabytes.
+const SHOWN: usize = 160;
+
+/// Which part of rendering failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The tree could not be read: a link out of it, a file that is too large, a store that fails.
+    Tree,
+    /// A file is not the YAML or JSON that it should be.
+    Yaml,
+    /// A kustomization is wrong: an unknown field, a path that is not there, a cycle, two layers that can't both hold.
+    Layer,
+    /// A resource is no Kubernetes object, or is there twice.
+    Object,
+    /// A generator failed: a key given twice, a file that is missing.
+    Generate,
+    /// A transformer failed: a patch without a target, a replacement without a source.
+    Transform,
+    /// The objects could not be written: kustomize could not have printed them either.
+    Print,
+}
+
+/// A remote base that a kustomization asks for. Rendering fetches nothing: whoever renders brings it, or refuses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Remote {
+    /// The repository or file, as written, without the reference.
+    pub url: String,
+    /// The branch, tag or commit, where one is written.
+    pub reference: Option<String>,
+}
+
+/// Where an error is, and the line that stands there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file, line and column. Line 0: the file as a whole.
+    pub origin: Origin,
+    /// The text of the line; empty where it is not known or must not be shown.
+    pub line_text: String,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    stage: Stage,
+    message: String,
+    place: Option<Place>,
+    hint: Option<String>,
+    source: Option<TreeError>,
+}
+
+/// Why a tree does not render.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Something is wrong with the tree.
+    Problem(Box<Problem>),
+    /// Remote bases are missing; all that were met are named.
+    Missing(Vec<Remote>),
+}
+
+impl Error {
+    /// An error of a stage. The message is a sentence without a period, names what it is about, and quotes names in backticks.
+    pub fn new(stage: Stage, message: impl Into<String>) -> Self {
+        Self::Problem(Box::new(Problem { stage, message: message.into(), place: None, hint: None, source: None }))
+    }
+
+    /// An error of the YAML parser, which does not know the file's name.
+    pub fn yaml(file: &RepoPath, error: &yaml::Error) -> Self {
+        let origin = Origin { file: file.clone(), line: error.line(), column: error.column() };
+        let told = Self::new(Stage::Yaml, error.message()).at(origin).with_line(error.line_text());
+        match error.hint() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+
+    /// Says where; a place that is already known is kept, for it is the more exact one.
+    #[must_use]
+    pub fn at(mut self, origin: Origin) -> Self {
+        if let Self::Problem(problem) = &mut self {
+            problem.place.get_or_insert_with(|| Place { origin, line_text: String::new() });
+        }
+        self
+    }
+
+    /// Adds the text of the line, once the place is known.
+    #[must_use]
+    pub fn with_line(mut self, text: impl Into<String>) -> Self {
+        if let Self::Problem(problem) = &mut self
+            && let Some(place) = &mut problem.place
+        {
+            place.line_text = text.into();
+        }
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn hint(mut self, text: impl Into<String>) -> Self {
+        if let Self::Problem(problem) = &mut self {
+            problem.hint = Some(text.into());
+        }
+        self
+    }
+
+    /// Which part of rendering failed.
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Problem(problem) => problem.stage,
+            Self::Missing(_) => Stage::Layer,
+        }
+    }
+
+    /// Where, if it is at one place.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Problem(problem) => problem.place.as_ref(),
+            Self::Missing(_) => None,
+        }
+    }
+
+    /// What to do, where that is known.
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Self::Problem(problem) => problem.hint.as_deref(),
+            Self::Missing(_) => Some("vendor the base into the repository and name its directory"),
+        }
+    }
+}
+
+impl From<TreeError> for Error {
+    fn from(error: TreeError) -> Self {
+        let file = error.path().clone();
+        Self::Problem(Box::new(Problem {
+            stage: Stage::Tree,
+            message: format!("`{file}` cannot be read"),
+            place: Some(Place { origin: Origin { file, line: 0, column: 0 }, line_text: String::new() }),
+            hint: None,
+            source: Some(error),
+        }))
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
+        self.reference.iter().try_for_each(|reference| write!(f, " at {reference}"))
+    }
+}
+
+impl fmt::Display for Error {
+    /// The message alone, in one line: the place, the hint and the source are told apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(problem) => f.write_str(&problem.message),
+            Self::Missing(remotes) => {
+                write!(
+                    f,
+                    "rendering reads no network, and {} missing: ",
+                    if remotes.len() == 1 { "a remote base is" } else { "remote bases are" }
+                )?;
+                remotes.iter().enumerate().try_for_each(|(i, remote)| write!(f, "{}{remote}", if i == 0 { "" } else { ", " }))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Problem(problem) => problem.source.as_ref().map(|source| source as _),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+/// All that is wrong with a tree: every error is reported, not the first one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Errors(pub Vec<Error>);
+
+impl From<Error> for Errors {
+    fn from(error: Error) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl std::error::Error for Errors {}
+
+impl fmt::Display for Errors {
+    /// As a compiler prints them, an empty line between two.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { "\n" })?;
+            print(f, error)?;
+        }
+        Ok(())
+    }
+}
+
+fn print(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
+    write!(f, "error: {error}")?;
+    if let Some(source) = std::error::Error::source(error) {
+        write!(f, ": {source}")?;
+    }
+    f.write_str("\n")?;
+    error.place().map_or(Ok(()), |place| print_place(f, place))?;
+    error.advice().map_or(Ok(()), |hint| writeln!(f, "help: {hint}"))
+}
+
+fn print_place(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
+    let Origin { file, line, column } = &place.origin;
+    let number = line.to_string();
+    let gutter = " ".repeat(number.len());
+    match (line, column) {
+        (0, _) => return writeln!(f, " --> {file}"),
+        (_, 0) => writeln!(f, "{gutter}--> {file}:{line}")?,
+        _ => writeln!(f, "{gutter}--> {file}:{line}:{column}")?,
+    }
+    if place.line_text.trim().is_empty() {
+        return Ok(());
+    }
+    let (shown, before) = window(&place.line_text, *column);
+    writeln!(f, "{gutter} |\n{number} | {shown}")?;
+    if *column > 0 { writeln!(f, "{gutter} | {before}^") } else { Ok(()) }
+}
+
+/// The part of a line around a column (from 1), and the blanks that lead to the caret below it.
+fn window(line: &str, column: u32) -> (String, String) {
+    let at = (column as usize).saturating_sub(1);
+    let from = if at < SHOWN { 0 } else { at - SHOWN / 2 };
+    let printable = |c: char| if c != '\t' && c.is_control() { '\u{fffd}' } else { c };
+    let shown: String = line.chars().skip(from).take(SHOWN).map(printable).collect();
+    let before = shown.trim_end().chars().take(at - from).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    (shown.trim_end().to_owned(), before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(file: &str, line: u32, column: u32) -> Origin {
+        Origin { file: RepoPath::new(file).unwrap(), line, column }
+    }
+
+    #[test]
+    fn errors_print_like_a_compiler() {
+        let errors = Errors(vec![
+            Error::new(Stage::Layer, "unknown field `resorces`")
+                .at(at("base/kustomization.yaml", 12, 3))
+                .with_line("  resorces: []")
+                .hint("did you mean `resources`?"),
+            Error::Missing(vec![Remote { url: "https://example.com/base".into(), reference: Some("v1".into()) }]),
+        ]);
+        assert_eq!(
+            errors.to_string(),
+            "error: unknown field `resorces`\n  --> base/kustomization.yaml:12:3\n   |\n12 |   resorces: []\n   |   ^\nhelp: did you mean `resources`?\n\n\
+             error: rendering reads no network, and a remote base is missing: https://example.com/base at v1\n\
+             help: vendor the base into the repository and name its directory\n"
+        );
+    }
+
+    #[test]
+    fn the_first_place_said_is_kept() {
+        let error = Error::new(Stage::Object, "x").at(at("a", 2, 1)).at(at("b", 1, 1));
+        assert_eq!(error.place().unwrap().origin.file.as_str(), "a");
+    }
+
+    #[test]
+    fn a_tree_error_is_told_once() {
+        let link = TreeError::Link { path: RepoPath::new("a/b").unwrap(), target: "/etc".into() };
+        let text = Errors::from(Error::from(link)).to_string();
+        assert_eq!(text, "error: `a/b` cannot be read: the symbolic link to `/etc` leads out of the repository or in a circle\n --> a/b\n");
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_around_the_place() {
+        let line = "x".repeat(10_000);
+        let (shown, before) = window(&line, 5_001);
+        assert_eq!((shown.len(), before.len()), (SHOWN, SHOWN / 2));
+    }
+}
