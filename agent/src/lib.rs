@@ -3,13 +3,13 @@
 pub mod api;
 pub mod secret;
 
-pub mod git;
-pub mod plan;
-pub mod inventory;
-pub mod health;
 pub mod cluster;
-pub mod report;
-pub mod ledger;
 pub mod forge;
-pub mod server;
+pub mod git;
+pub mod health;
+pub mod inventory;
+pub mod ledger;
 pub mod metrics;
+pub mod plan;
+pub mod report;
+pub mod server;
