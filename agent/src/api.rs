@@ -188,9 +188,6 @@ pub struct AppStatus {
     /// How many objects it has.
     #[serde(default)]
     pub objects: i64,
-    /// Names the inputs that were applied last; equal inputs are neither rendered nor applied again.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub inputs: String,
     /// What it waits for, or what failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,

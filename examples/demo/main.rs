@@ -107,15 +107,22 @@ async fn raise(agent: PathBuf, spinner: &ProgressBar) -> Result<World> {
 fn go_on(world: &World) -> Result {
     world.repository.remember_credentials()?;
     let (clone, forge) = (world.repository.directory(), world.forge.url());
-    println!("\nThe commits with their statuses: {forge}/{}/commits/branch/main  (user {USER}, password {PASSWORD})", world.repository.name);
+    println!(
+        "\nThe commits with their statuses: {forge}/{}/commits/branch/main  (user {USER}, password {PASSWORD})",
+        world.repository.name
+    );
     println!("\nPush a change:\n  cd {}", clone.display());
     println!("  sed -i 's/GREETING=Ahoy/GREETING=Hello/' apps/shop/base/kustomization.yaml && git commit -am 'Say hello' && git push");
     println!("\nBreak something (an image that can't be pulled), and read the commit's status:");
-    println!("  sed -i 's/labels: {{app: web}}/labels: {{app: web, kubelab\\/fate: pull}}/' apps/shop/base/web.yaml && git commit -am 'Break web' && git push");
+    println!(
+        "  sed -i 's/labels: {{app: web}}/labels: {{app: web, kubelab\\/fate: pull}}/' apps/shop/base/web.yaml && git commit -am 'Break web' && git push"
+    );
     println!("\nLook with kubectl:");
     for site in &world.sites {
         println!("  kubectl --kubeconfig {} get syncs,deployments --all-namespaces   # {}", site.cluster.kubeconfig().display(), site.name);
     }
-    println!("\nThe agents run as the ServiceAccount {SYSTEM}/{ACCOUNT} that deploy/ grants. Ctrl-C ends it all and leaves nothing behind.");
+    println!(
+        "\nThe agents run as the ServiceAccount {SYSTEM}/{ACCOUNT} that deploy/ grants. Ctrl-C ends it all and leaves nothing behind."
+    );
     Ok(())
 }

@@ -34,7 +34,8 @@ impl Rollout {
     }
 
     fn look(&mut self, site: &Site, commit: &str, since: Duration, sync: Value, statuses: &[CommitStatus]) {
-        let applied = sync.pointer("/status/revision/commit").and_then(Value::as_str) == Some(commit) && sync.pointer("/status/revision/applied").is_some();
+        let applied = sync.pointer("/status/revision/commit").and_then(Value::as_str) == Some(commit)
+            && sync.pointer("/status/revision/applied").is_some();
         if applied && self.applied.is_none() {
             self.applied = Some(since);
         }

@@ -38,10 +38,10 @@ pub(crate) async fn measure() -> Result<Vec<Figure>> {
     // Memory as it stays, not as it peaks in the sync; the peak is told too.
     tokio::time::sleep(Duration::from_secs(15)).await;
     let rate = (APPS * EACH) as f64 / arrived.as_secs_f64();
-    let mut figures = vec![
-        Figure::at_least("cold sync of 1,000 objects in 100 apps", rate, "objects/s", 300.0)
-            .noted(format!("{:.2} s from the word to the last object, fetch and render included; load before {before}", arrived.as_secs_f64())),
-    ];
+    let mut figures = vec![Figure::at_least("cold sync of 1,000 objects in 100 apps", rate, "objects/s", 300.0).noted(format!(
+        "{:.2} s from the word to the last object, fetch and render included; load before {before}",
+        arrived.as_secs_f64()
+    ))];
     figures.extend(memory(site).await);
     Ok(figures)
 }
@@ -53,7 +53,8 @@ async fn memory(site: &Site) -> Vec<Figure> {
         let leads = agent.metric("plimsoll_leader", "").await.unwrap_or_default() > 0.0;
         let (what, bar) = if leads { ("agent RSS, leader with 1,000 objects", 24.0) } else { ("agent RSS, standby", 12.0) };
         let mib = |bytes: Option<u64>| bytes.map_or(f64::NAN, |bytes| bytes as f64 / 1024.0 / 1024.0);
-        figures.push(Figure::at_most(what, mib(agent.resident()), "MiB", bar).noted(format!("{:.1} at most", mib(agent.resident_at_most()))));
+        figures
+            .push(Figure::at_most(what, mib(agent.resident()), "MiB", bar).noted(format!("{:.1} at most", mib(agent.resident_at_most()))));
     }
     figures
 }
@@ -71,7 +72,11 @@ fn files() -> Vec<(String, String)> {
 }
 
 fn config_maps() -> String {
-    (0..3).map(|n| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings-{n}}}\ndata: {{text: \"{}\"}}\n", "x".repeat(1000))).collect()
+    (0..3)
+        .map(|n| {
+            format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings-{n}}}\ndata: {{text: \"{}\"}}\n", "x".repeat(1000))
+        })
+        .collect()
 }
 
 const FLEET: &str = "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps:\n  - name: namespace\n    path: namespace\n  - path: apps/*\n    dependsOn: [namespace]\n";

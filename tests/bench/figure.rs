@@ -85,5 +85,6 @@ pub(crate) fn json(figures: &[Figure]) -> String {
 
 /// The load averages: what else the machine was doing.
 pub(crate) fn load() -> String {
-    std::fs::read_to_string("/proc/loadavg").map_or_else(|_| "unknown".to_owned(), |text| text.split(' ').take(3).collect::<Vec<_>>().join(" "))
+    std::fs::read_to_string("/proc/loadavg")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.split(' ').take(3).collect::<Vec<_>>().join(" "))
 }

@@ -60,7 +60,8 @@ fn objects() -> String {
         );
     }
     for n in 0..OBJECTS - 3 * DEPLOYMENTS {
-        text += &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings-{n}}}\ndata: {{text: \"{}\"}}\n---\n", "x".repeat(1000));
+        text +=
+            &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings-{n}}}\ndata: {{text: \"{}\"}}\n---\n", "x".repeat(1000));
     }
     text
 }
@@ -96,7 +97,8 @@ async fn one(world: &World, round: usize) -> Result<(f64, f64)> {
 async fn green(world: &World, commit: &str) -> Result<Vec<Instant>> {
     let mut seen: Vec<Option<Instant>> = vec![None; world.sites.len()];
     let end = Instant::now() + LIMIT;
-    let green = |site: &Site, statuses: &[harness::CommitStatus]| statuses.iter().any(|s| s.context == site.context() && s.state == "success");
+    let green =
+        |site: &Site, statuses: &[harness::CommitStatus]| statuses.iter().any(|s| s.context == site.context() && s.state == "success");
     while seen.iter().any(Option::is_none) {
         if Instant::now() > end {
             return Err(Trouble::new(format!("no success on {commit}\n{}", world.seen(commit).await)));
@@ -112,7 +114,7 @@ async fn green(world: &World, commit: &str) -> Result<Vec<Instant>> {
 }
 
 fn is_round(object: &Value, round: usize) -> bool {
-    object["metadata"]["annotations"]["bench/round"] == round.to_string()
+    object["metadata"]["annotations"]["bench/round"].as_str() == Some(round.to_string().as_str())
 }
 
 /// As `kubectl rollout status` sees it.

@@ -19,8 +19,11 @@ pub(crate) async fn measure() -> Result<Vec<Figure>> {
     // Let what follows a first sync come to rest; count from here.
     cluster.count_requests_of(SYSTEM, ACCOUNT).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let (requests, counted, renders) =
-        (cluster.requests(SYSTEM, ACCOUNT)?.len(), cluster.requests_of(ACCOUNT).await?, site.agent().metric("plimsoll_renders_total", "").await?);
+    let (requests, counted, renders) = (
+        cluster.requests(SYSTEM, ACCOUNT)?.len(),
+        cluster.requests_of(ACCOUNT).await?,
+        site.agent().metric("plimsoll_renders_total", "").await?,
+    );
     world.repository.write("README.md", "Words only.\n")?;
     let commit = world.repository.push("Words only")?;
     world.until_status(&commit, "success").await?;
@@ -30,7 +33,8 @@ pub(crate) async fn measure() -> Result<Vec<Figure>> {
     })
     .await?;
     let since: Vec<_> = cluster.requests(SYSTEM, ACCOUNT)?.split_off(requests);
-    let objects: Vec<String> = since.iter().filter(|r| !OWN.contains(&r.resource.as_str())).map(|r| format!("{} {}", r.verb, r.resource)).collect();
+    let objects: Vec<String> =
+        since.iter().filter(|r| !OWN.contains(&r.resource.as_str())).map(|r| format!("{} {}", r.verb, r.resource)).collect();
     let renders = site.agent().metric("plimsoll_renders_total", "").await? - renders;
     let all = cluster.requests_of(ACCOUNT).await? - counted;
     Ok(vec![

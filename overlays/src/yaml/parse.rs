@@ -100,9 +100,12 @@ fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+/// Lines that are longer are not kept in errors, which live on in reports.
+const LINE_BYTES: usize = 10_000;
+
 /// Adds the text of the line. Where the file seems to hold a Secret, values are masked: an error may be shown to more people than the file.
 fn with_line(error: Error, text: &str) -> Error {
-    let line = text.lines().nth((error.line() as usize).saturating_sub(1)).unwrap_or_default();
+    let line = text.lines().nth((error.line() as usize).saturating_sub(1)).filter(|line| line.len() <= LINE_BYTES).unwrap_or_default();
     let secret = ["kind: Secret", "kind:Secret", "\"Secret\"", "'Secret'", "stringData"].iter().any(|sign| text.contains(sign));
     match line.split_once(':') {
         _ if error.line() == 0 => error,
@@ -368,6 +371,8 @@ impl<'a> Composer<'a> {
         let Some(place) = error.problem_mark() else {
             return self.reader_error(error);
         };
+        // Where a quote is never closed, its beginning says more than the end of the file.
+        let place = error.context_mark().filter(|_| error.problem() == "found unexpected end of stream").unwrap_or(place);
         let mark = self.mark(place);
         let context = error.context().map(|context| format!(" {context}")).unwrap_or_default();
         let begun = error.context_mark().map(|begun| self.mark(begun)).filter(|begun| begun.line != mark.line);
@@ -488,5 +493,146 @@ fn sources(merge: Node) -> Result<Vec<Vec<Entry>>, Error> {
     match merge.value {
         Value::List(items) => items.into_iter().map(map).collect(),
         value => Ok(vec![map(Node { value, mark })?]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::go_json;
+    use super::*;
+
+    fn json(text: &str) -> Result<Vec<String>, String> {
+        let nodes = parse(text.as_bytes(), &Limits::default()).map_err(|error| error.to_string())?;
+        Ok(nodes.iter().map(|node| go_json(node).unwrap()).collect())
+    }
+
+    fn check(text: &str, expected: &[&str]) {
+        assert_eq!(json(text), Ok(expected.iter().map(|&text| text.to_owned()).collect()), "{text:?}");
+    }
+
+    fn fails(text: &str, expected: &str) {
+        let error = json(text).unwrap_err();
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+
+    #[test]
+    fn documents_are_cut_at_lines_that_begin_with_three_dashes() {
+        check("a: 1\n---\nb: 2\n", &[r#"{"a":1}"#, r#"{"b":2}"#]);
+        check("---\na: 1\n---  # comment\nb: 2", &[r#"{"a":1}"#, r#"{"b":2}"#]);
+        check("# only\n---\nnull\n---\n{}\n---\n---\na: 1\n---", &[r#"{"a":1}"#]);
+        check("a: |\n  ---\n", &[r#"{"a":"---\n"}"#]);
+        check("a: 1\n...\nb: 2\n", &[r#"{"a":1}"#]);
+        fails("a: 1\n--- b\nc: 1\n", "line 2: text follows the document separator");
+        fails("a: 1\n----\nc: 1\n", "line 2: text follows the document separator");
+        fails("%YAML 1.1\n---\na: 1\n", "document start");
+        fails("{a: 1}\nb: 2\n", "line 2");
+        fails("a: 1\n%b\nc: 2\n", "line 2");
+    }
+
+    #[test]
+    fn texts_come_in_several_guises() {
+        check("\u{feff}a: 1\r\nb: |\r\n  x\r\n", &[r#"{"a":1,"b":"x\n"}"#]);
+        check(r#"{"a":"x\u00e9", "b" : [1,2]}"#, &["{\"a\":\"x\u{e9}\",\"b\":[1,2]}"]);
+        let utf_16: Vec<u8> = [0xff, 0xfe].into_iter().chain("a: \u{e9}\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        assert_eq!(
+            parse(&utf_16, &Limits::default()).unwrap()[0].get("a").unwrap().text().map(|text| text.to_string()).as_deref(),
+            Some("\u{e9}")
+        );
+        assert_eq!(parse(b"a: \xff", &Limits::default()).unwrap_err().to_string(), "line 1: the text is not UTF-8");
+    }
+
+    // The scanner panics on these without the line end that is added for it.
+    #[test]
+    fn the_last_line_needs_no_end() {
+        check("a: |\n  x\n  y", &[r#"{"a":"x\ny"}"#]);
+        check("a: |+\n  x", &[r#"{"a":"x"}"#]);
+        check("a: >\n  x\n  y", &[r#"{"a":"x y"}"#]);
+        check("a: |", &[r#"{"a":""}"#]);
+        check("a: |\n  x\n  ", &[r#"{"a":"x\n"}"#]);
+        check("a: 'x'", &[r#"{"a":"x"}"#]);
+        fails("a: \"\\", "line 1");
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_are_expanded() {
+        check("a: &x [1]\nb: *x", &[r#"{"a":[1],"b":[1]}"#]);
+        check("a: &x {p: 1, q: 1}\nb: {<<: *x, q: 2}", &[r#"{"a":{"p":1,"q":1},"b":{"p":1,"q":2}}"#]);
+        check("a: &x {p: 1}\nb: &y {p: 2, q: 2}\nc: {<<: [*x, *y]}", &[r#"{"a":{"p":1},"b":{"p":2,"q":2},"c":{"p":1,"q":2}}"#]);
+        check("a: {\"<<\": 1}", &[r#"{"a":{"\u003c\u003c":1}}"#]);
+        fails("a: *none", "unknown anchor `none`");
+        fails("a: &x [*x]", "contains itself");
+        fails("a: &x 1\nb: {<<: *x}", "takes a map or a list of maps");
+        fails("a: &x {p: 1}\nb:\n  <<: *x\n  <<: *x", "there twice");
+        fails("a: &x 1\n---\nb: *x\n", "line 3: unknown anchor");
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_an_error_in_resources_and_the_last_counts_in_configurations() {
+        fails("a: 1\nb: 1\na: 2\n", "line 3: mapping key `a` is already defined on line 1");
+        let many: String = (0..20).chain([7]).map(|i| format!("k{i}: {i}\n")).collect();
+        fails(&many, "line 21: mapping key `k7` is already defined on line 8");
+        let config = parse_config(b"a: 1\nb: 1\na: 2\n", &Limits::default()).unwrap().unwrap();
+        assert_eq!(go_json(&config).unwrap(), r#"{"a":2,"b":1}"#);
+    }
+
+    #[test]
+    fn of_a_configuration_the_first_document_is_read() {
+        let read = |text: &str| parse_config(text.as_bytes(), &Limits::default()).unwrap().map(|node| go_json(&node).unwrap());
+        assert_eq!(read("---\na: 1\n---\nb: 2\n").as_deref(), Some(r#"{"a":1}"#));
+        assert_eq!(read("# nothing\n"), None);
+        assert_eq!(read("null"), None);
+        assert_eq!(read("{}").as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn nodes_know_where_they_were_written() {
+        let nodes = parse("a: 1\n---\nb:\n  - caf\u{e9}: x\n".as_bytes(), &Limits::default()).unwrap();
+        let value = nodes[1].get("b").unwrap().items()[0].get("caf\u{e9}").unwrap();
+        assert_eq!(value.mark, Mark { file: 0, line: 4, column: 11 });
+    }
+
+    #[test]
+    fn errors_show_place_line_and_way_out() {
+        let error = parse(b"a: 1\n---\nb:\n\t- x\n", &Limits::default()).unwrap_err();
+        assert_eq!((error.line(), error.column(), error.line_text()), (4, 1, "\t- x"));
+        assert!(error.hint().unwrap().contains("no tabs"));
+        let error = parse(b"a: b: c\n", &Limits::default()).unwrap_err();
+        assert_eq!((error.line(), error.column()), (1, 5));
+        let error = parse(b"a: 1\nb: \"x\nc: 1\n", &Limits::default()).unwrap_err();
+        assert_eq!((error.line(), error.column()), (2, 4));
+        let error = parse(b"a: 1\nb: \x01\n", &Limits::default()).unwrap_err();
+        assert_eq!((error.line(), error.column()), (2, 4));
+        fails(r#"{"a": "x\/y"}"#, "unknown escape");
+        fails(r#"{"a": "\ud83d\ude00"}"#, "Unicode");
+        fails("a: {{ .Values.x }}", "a key is a list or a map");
+    }
+
+    #[test]
+    fn a_line_of_a_secret_is_not_shown() {
+        let error = parse(b"kind: Secret\nstringData:\n  password: hunter2: x\n", &Limits::default()).unwrap_err();
+        assert_eq!((error.line(), error.line_text()), (3, "  password: ****"));
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let limits = Limits { bytes: 2_000_000, depth: 200, nodes: 100_000, documents: 100 };
+        let fails = |text: &str, expected: &str| {
+            let error = parse(text.as_bytes(), &limits).unwrap_err();
+            assert!(error.message().contains(expected), "{}", error.message());
+        };
+        fails(&" ".repeat(2_000_001), "more than the limit of 2000000");
+        fails(&"[".repeat(100_000), "limit of 200 levels");
+        fails(&"- ".repeat(100_000), "limit of 200 levels");
+        fails(&"a\n---\n".repeat(101), "limit of 100");
+        fails(&"[".repeat(50).replace('[', "- a\n").repeat(2_001), "limit of 100000");
+        let bomb =
+            (1..20).fold("a0: &a0 [x,x]\n".to_owned(), |text, i| text + &format!("a{i}: &a{i} [{}]\n", format!("*a{},", i - 1).repeat(9)));
+        fails(&bomb, "limit of 100000, aliases expanded");
+    }
+
+    #[test]
+    fn a_panic_of_the_scanner_is_an_error() {
+        fails("a: [!x,]", "gave up");
     }
 }

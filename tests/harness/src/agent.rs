@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::forge::http;
+use crate::process::tail;
 use crate::{Cluster, Lab, Process, Result, Trouble, free_port, until};
 
 /// The namespace that `deploy/` installs into.
@@ -65,7 +66,7 @@ impl Agent {
     /// # Errors
     /// With the end of its log, if it does not come up.
     pub async fn restart(&self) -> Result {
-        let (keep, log) = (Lab::binaries()?.keep, self.directory.path().join("log"));
+        let (keep, log) = (Lab::binaries()?.keep, self.log_file());
         let name = format!("agent {}", self.options.identity);
         *self.process() = Some(Process::kept(&name, &keep, &self.command(), Some(self.directory.path()), &log)?);
         let up = async || {
@@ -74,6 +75,10 @@ impl Agent {
             if ended { Ok(Err(self.trouble("ended at once"))) } else { self.http("/healthz").await.map(Ok) }
         };
         until(&format!("{name} to serve /healthz"), UP, up).await.map_err(|error| error.while_doing(self.tail()))?.map(drop)
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
@@ -125,13 +130,13 @@ impl Agent {
     /// The end of its log, of all its runs.
     #[must_use]
     pub fn tail(&self) -> String {
-        self.process().as_ref().map_or_else(|| "it does not run".to_owned(), Process::tail)
+        tail(&self.log_file())
     }
 
     /// All of its log, of all its runs.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
     /// Where it keeps its repositories.

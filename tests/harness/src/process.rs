@@ -177,7 +177,8 @@ fn lines(stdout: ChildStdout, mut log: File) -> Receiver<String> {
     rx
 }
 
-fn tail(log: &Path) -> String {
+/// The last lines of a log.
+pub(crate) fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_else(|error| format!("{}: {error}", log.display()));
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
@@ -192,6 +193,27 @@ fn signal(pid: u32, signal: Signal) {
 /// Says something to the person at the terminal; libtest does not capture it.
 pub(crate) fn tell(what: &str) {
     drop(writeln!(std::io::stderr(), "{what}"));
+}
+
+/// What a program said until it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a program to its end, with nothing on standard input.
+///
+/// # Errors
+/// If it does not start.
+pub fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Result<Said> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
 }
 
 /// Finds a port of 127.0.0.1 that nobody listens on.

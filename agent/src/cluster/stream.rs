@@ -1,0 +1,410 @@
+//! Reads a collection as it is and as it changes, object by object, so that memory does not grow with the number of objects.
+//! It knows no kind; what is made of an object is for others.
+//!
+//! The server streams its state as events (`sendInitialEvents`, Kubernetes 1.32), then goes on with what changes. Where it can't, the state is read in pages.
+//! A stream that ends is taken up again where it stopped; when the server no longer knows that place (410), the state is told anew.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use kube::client::Body;
+use kube::core::Status;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::discovery::parse;
+use super::refusal::Refusal;
+use super::wire::{Call, Wire, backoff, chain, escaped, jitter};
+
+/// The longest event: etcd takes objects of 1.5 MB, and JSON makes more of it.
+const MOST_LINE: usize = 16 << 20;
+/// What a buffer may keep after a long event.
+const KEPT: usize = 64 << 10;
+/// Objects in a page, where the state can't be streamed.
+const PAGE: usize = 250;
+/// How long a stream may last, in seconds; the server's own limit is between 30 and 60 minutes.
+const LASTS: f64 = 1740.0;
+/// How long a stream may be silent. Servers send a bookmark every minute or two, also where nothing changes, so more means that the
+/// connection is dead and that nobody told us: events would be missed.
+const SILENCE: Duration = Duration::from_secs(240);
+/// The longest pause after a failure that will not pass by itself (no rights, no such kind).
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a [`Feed`] tells.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// The state is told from the beginning: what is not told before `Whole` does not exist.
+    Restarted,
+    /// An object that exists, or the last state of one that does not any more.
+    Object {
+        /// Whether it is gone.
+        deleted: bool,
+        /// As the server wrote it; `kind` and `apiVersion` are missing where it was read in pages.
+        object: Box<RawValue>,
+    },
+    /// All that exists has been told, and what changes will be.
+    Whole,
+    /// Nothing can be seen now, and why. It is tried again; `Whole` follows when it works.
+    Blind(Refusal),
+}
+
+/// A collection, as it is and as it changes.
+pub(super) struct Feed {
+    wire: Wire,
+    collection: String,
+    selector: String,
+    by_pages: bool,
+    blind: bool,
+    tries: u32,
+    at: At,
+}
+
+/// Where a feed stands.
+enum At {
+    /// Nothing is known, and nobody was told so.
+    Nowhere,
+    /// The state is to be asked for.
+    Asking,
+    /// The server is telling its state.
+    Telling(Stream),
+    /// The state is being read in pages.
+    Paging { waiting: VecDeque<Box<RawValue>>, next: Option<String>, version: String },
+    /// All up to this resourceVersion is known, and no stream is open.
+    Between(String),
+    /// All up to this resourceVersion is known, and what changes is coming.
+    Following(Stream, String),
+}
+
+impl Feed {
+    /// Of the collection at this path, those that `selector` names (a query such as `labelSelector=a%3Db`, may be empty).
+    pub(super) fn new(wire: Wire, collection: String, selector: String) -> Self {
+        Self { wire, collection, selector, by_pages: false, blind: false, tries: 0, at: At::Nowhere }
+    }
+
+    /// What comes next; waits for it, for ever if nothing happens. Not to be cancelled: what was read would be lost, so the state is told anew.
+    pub(super) async fn next(&mut self) -> Told {
+        loop {
+            let at = std::mem::replace(&mut self.at, At::Nowhere);
+            let (at, told) = self.step(at).await;
+            self.at = at;
+            if let Some(told) = told {
+                return told;
+            }
+        }
+    }
+
+    async fn step(&mut self, at: At) -> (At, Option<Told>) {
+        match at {
+            At::Nowhere => (At::Asking, Some(Told::Restarted)),
+            At::Asking if self.by_pages => self.page(None).await,
+            At::Asking => self.ask().await,
+            At::Telling(stream) => self.telling(stream).await,
+            At::Paging { waiting, next, version } => self.paging(waiting, next, version).await,
+            At::Between(version) => self.resume(version).await,
+            At::Following(stream, version) => self.following(stream, version).await,
+        }
+    }
+
+    async fn ask(&mut self) -> (At, Option<Told>) {
+        match self.open("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan").await {
+            Ok(stream) => (At::Telling(stream), None),
+            // Servers that can't say so in one way or another: the parameters are not valid.
+            Err(Refusal::Invalid { .. } | Refusal::Other { code: 400, .. }) if !self.by_pages => {
+                self.by_pages = true;
+                (At::Asking, None)
+            }
+            Err(refusal) => self.failed(At::Asking, refusal),
+        }
+    }
+
+    async fn telling(&mut self, mut stream: Stream) -> (At, Option<Told>) {
+        match stream.next().await {
+            Ok(Some(Line::Object { deleted, object, .. })) => (At::Telling(stream), Some(Told::Object { deleted, object })),
+            Ok(Some(Line::Bookmark { version, whole: true })) => (At::Following(stream, version), Some(self.whole())),
+            Ok(Some(Line::Bookmark { .. })) => (At::Telling(stream), None),
+            Ok(None) => self.failed(At::Nowhere, cut_off()),
+            Err(refusal) => self.failed(At::Nowhere, refusal),
+        }
+    }
+
+    async fn page(&mut self, token: Option<String>) -> (At, Option<Told>) {
+        self.rest().await;
+        let token = token.map(|token| format!("&continue={}", escaped(&token))).unwrap_or_default();
+        let call = Call::get(format!("{}?{}&limit={PAGE}{token}", self.collection, self.selector));
+        match self.wire.call(&call).await.and_then(|answer| parse::<Page>(&answer.body)) {
+            Ok(Page { metadata, items }) => {
+                let next = metadata.next.filter(|token| !token.is_empty());
+                (At::Paging { waiting: items.into(), next, version: metadata.resource_version }, None)
+            }
+            Err(refusal) => self.failed(At::Nowhere, refusal),
+        }
+    }
+
+    async fn paging(&mut self, mut waiting: VecDeque<Box<RawValue>>, next: Option<String>, version: String) -> (At, Option<Told>) {
+        if let Some(object) = waiting.pop_front() {
+            return (At::Paging { waiting, next, version }, Some(Told::Object { deleted: false, object }));
+        }
+        match next {
+            Some(token) => self.page(Some(token)).await,
+            None => (At::Between(version), Some(self.whole())),
+        }
+    }
+
+    async fn resume(&mut self, version: String) -> (At, Option<Told>) {
+        match self.open(&format!("&resourceVersion={}", escaped(&version))).await {
+            Ok(stream) if self.blind => (At::Following(stream, version), Some(self.whole())),
+            Ok(stream) => (At::Following(stream, version), None),
+            Err(Refusal::Expired) => (At::Nowhere, None),
+            Err(refusal) => self.failed(At::Between(version), refusal),
+        }
+    }
+
+    async fn following(&mut self, mut stream: Stream, version: String) -> (At, Option<Told>) {
+        match stream.next().await {
+            Ok(Some(Line::Object { deleted, object, version })) => {
+                self.tries = 0;
+                (At::Following(stream, version), Some(Told::Object { deleted, object }))
+            }
+            Ok(Some(Line::Bookmark { version, .. })) => {
+                self.tries = 0;
+                (At::Following(stream, version), None)
+            }
+            // The end of a stream is nothing to speak of, unless it ends before anything came, again and again.
+            Ok(None) | Err(Refusal::Away { .. }) => {
+                self.tries += u32::from(stream.lines.silent);
+                (At::Between(version), None)
+            }
+            Err(Refusal::Expired) => (At::Nowhere, None),
+            Err(refusal) => self.failed(At::Nowhere, refusal),
+        }
+    }
+
+    async fn open(&mut self, from: &str) -> Result<Stream, Refusal> {
+        self.rest().await;
+        let lasts = LASTS * (1.0 - jitter() / 10.0);
+        let path = format!("{}?{}&watch=1&allowWatchBookmarks=true&timeoutSeconds={lasts:.0}{from}", self.collection, self.selector);
+        Ok(Stream { lines: Lines::new(self.wire.open(&Call::get(path)).await?) })
+    }
+
+    async fn rest(&mut self) {
+        match self.tries {
+            0 => {}
+            tries if self.blind && tries > 8 => tokio::time::sleep(LONG_PAUSE.mul_f64(1.0 - jitter() / 2.0)).await,
+            tries => tokio::time::sleep(backoff(tries)).await,
+        }
+    }
+
+    fn whole(&mut self) -> Told {
+        self.tries = 0;
+        self.blind = false;
+        Told::Whole
+    }
+
+    fn failed(&mut self, at: At, refusal: Refusal) -> (At, Option<Told>) {
+        // What will not pass by itself is not asked for again and again.
+        self.tries = if refusal.is_transient() { self.tries.min(7) + 1 } else { LONG_AGO };
+        self.blind = true;
+        (at, Some(Told::Blind(refusal)))
+    }
+}
+
+/// More tries than there are steps of the backoff.
+const LONG_AGO: u32 = 9;
+
+fn cut_off() -> Refusal {
+    Refusal::Away { message: "the connection broke while the state was told".to_owned() }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMetadata,
+    #[serde(default)]
+    items: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+    resource_version: String,
+}
+
+/// A watch that is open.
+struct Stream {
+    lines: Lines,
+}
+
+/// One line of a watch.
+#[derive(Debug)]
+enum Line {
+    Object { deleted: bool, object: Box<RawValue>, version: String },
+    Bookmark { version: String, whole: bool },
+}
+
+impl Stream {
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Line>, Refusal> {
+        match tokio::time::timeout(SILENCE, self.lines.next()).await {
+            Ok(Ok(Some(line))) => read(line).map(Some),
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(message)) => Err(Refusal::Away { message }),
+            Err(_) => Err(Refusal::Away { message: format!("silent for {} s", SILENCE.as_secs()) }),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    resource_version: String,
+    #[serde(default)]
+    annotations: Option<InitialEnd>,
+}
+
+#[derive(Deserialize)]
+struct InitialEnd {
+    #[serde(rename = "k8s.io/initial-events-end")]
+    ended: Option<String>,
+}
+
+/// Reads one line of a watch.
+fn read(line: &[u8]) -> Result<Line, Refusal> {
+    let event: Event<'_> = parse(line)?;
+    if event.kind == "ERROR" {
+        let status: Status = parse(event.object.get().as_bytes())?;
+        return Err(Refusal::of(status.code, &status));
+    }
+    let Versioned { metadata } = parse(event.object.get().as_bytes())?;
+    let version = metadata.resource_version;
+    match event.kind {
+        "BOOKMARK" => Ok(Line::Bookmark { version, whole: metadata.annotations.is_some_and(|end| end.ended.as_deref() == Some("true")) }),
+        "ADDED" | "MODIFIED" | "DELETED" => Ok(Line::Object { deleted: event.kind == "DELETED", object: event.object.to_owned(), version }),
+        other => Err(Refusal::Other { code: 200, message: format!("an event of an unknown type {other:.20}") }),
+    }
+}
+
+/// The lines of a body, one at a time, none longer than [`MOST_LINE`].
+struct Lines {
+    body: Body,
+    buffer: Vec<u8>,
+    used: usize,
+    silent: bool,
+}
+
+impl Lines {
+    fn new(body: Body) -> Self {
+        Self { body, buffer: Vec::new(), used: 0, silent: true }
+    }
+
+    async fn next(&mut self) -> Result<Option<&[u8]>, String> {
+        self.forget();
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+                self.used = searched + end + 1;
+                self.silent = false;
+                return Ok(Some(&self.buffer[..self.used - 1]));
+            }
+            searched = self.buffer.len();
+            if searched > MOST_LINE {
+                return Err(format!("an event of more than {MOST_LINE} bytes"));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(chain(&error)),
+                Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            }
+        }
+    }
+
+    /// Drops the line that was given out, and the room of a long one.
+    fn forget(&mut self) {
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(KEPT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Result<Line, Refusal> {
+        read(text.as_bytes())
+    }
+
+    #[test]
+    fn an_object_is_passed_on_as_it_was_written() {
+        let Line::Object { deleted, object, version } =
+            line(r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"7"},"data":{"n":1.0}}}"#).unwrap()
+        else {
+            panic!("not an object")
+        };
+        assert!(!deleted);
+        assert_eq!((version.as_str(), object.get()), ("7", r#"{"metadata":{"name":"a","resourceVersion":"7"},"data":{"n":1.0}}"#));
+    }
+
+    #[test]
+    fn only_the_marked_bookmark_ends_the_initial_state() {
+        let whole = |annotations: &str| {
+            let text = format!(r#"{{"type":"BOOKMARK","object":{{"kind":"X","metadata":{{"resourceVersion":"9"{annotations}}}}}}}"#);
+            matches!(line(&text).unwrap(), Line::Bookmark { whole: true, version } if version == "9")
+        };
+        assert!(whole(r#","annotations":{"k8s.io/initial-events-end":"true"}"#));
+        assert!(!whole("") && !whole(r#","annotations":{"x":"y"}"#) && !whole(r#","annotations":null"#));
+    }
+
+    #[test]
+    fn lost_history_is_told_apart_from_other_errors() {
+        let error =
+            |code: u16| line(&format!(r#"{{"type":"ERROR","object":{{"kind":"Status","code":{code},"message":"m"}}}}"#)).unwrap_err();
+        assert_eq!(error(410), Refusal::Expired);
+        assert!(error(500).to_string().contains("HTTP 500"));
+    }
+
+    #[test]
+    fn rubbish_is_an_error_and_never_a_panic() {
+        for text in [
+            "",
+            "{",
+            "null",
+            r#"{"type":"ADDED","object":5}"#,
+            r#"{"type":"ADDED","object":{}}"#,
+            r#"{"type":"NEW","object":{"metadata":{"resourceVersion":"1"}}}"#,
+        ] {
+            assert!(line(text).is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_are_cut_from_a_body() {
+        let mut lines = Lines::new(Body::from(b"one\n\ntwo\ncut".to_vec()));
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"one");
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"");
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"two");
+        assert_eq!(lines.next().await.unwrap(), None, "a line without an end was cut off");
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_refused() {
+        let mut lines = Lines::new(Body::from(vec![b'x'; MOST_LINE + 1]));
+        assert!(lines.next().await.unwrap_err().contains("more than"));
+    }
+}

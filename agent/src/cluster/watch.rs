@@ -1,0 +1,212 @@
+//! What is ours in the cluster, by our label: once, or as it changes. Of each object a record is told and the rest dropped;
+//! whoever listens decides what to keep and what to do.
+
+use std::collections::HashMap;
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use overlays::object::ObjectId;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::Cluster;
+use super::discovery::{Resource, parse};
+use super::refusal::Refusal;
+use super::stream::{Feed, Told};
+use super::wire::escaped;
+use crate::api::{APP_LABEL, PART_OF_LABEL};
+use crate::health::{Health, health};
+
+/// How many kinds are listed at once: each takes a connection.
+const AT_ONCE: usize = 4;
+
+/// What is told of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Which one.
+    pub id: ObjectId,
+    /// This very object.
+    pub uid: String,
+    /// This state of it.
+    pub resource_version: String,
+    /// Counts the changes of its spec; 0 for kinds that don't.
+    pub generation: i64,
+    /// The app that it belongs to, by its label.
+    pub app: String,
+    /// How it does, at the time of the event.
+    pub health: Health,
+}
+
+/// What a watch tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The state of a kind is told from the beginning, for some of what happened may have been missed:
+    /// what is not told before `Whole` does not exist.
+    Restarted(Resource),
+    /// An object as it is now.
+    Object(Record),
+    /// An object that is gone, in its last state.
+    Deleted(Record),
+    /// All of a kind that exists has been told, and what changes will be.
+    Whole(Resource),
+    /// Nothing of a kind can be seen now, and why. It is tried again; `Whole` follows when it works.
+    Blind(Resource, Refusal),
+}
+
+/// What is ours, and what of it could not be seen.
+#[derive(Clone, Debug, Default)]
+pub struct Owned {
+    /// Every object that bears our label.
+    pub objects: Vec<Record>,
+    /// The kinds that could not be listed, and why: nothing may be concluded from not finding an object of them.
+    pub unseen: Vec<(Resource, Refusal)>,
+}
+
+impl Cluster {
+    /// Everything of these kinds that bears the id of our ApplySet. Objects are read one by one; only records are held.
+    pub async fn owned(&self, applyset: &str, kinds: &[Resource]) -> Owned {
+        let mut owned = Owned::default();
+        let mut listed = futures_util::stream::iter(kinds).map(|kind| self.owned_of(applyset, kind)).buffer_unordered(AT_ONCE);
+        while let Some((kind, objects)) = listed.next().await {
+            match objects {
+                Ok(objects) => owned.objects.extend(objects),
+                Err(refusal) => owned.unseen.push((kind.clone(), refusal)),
+            }
+        }
+        owned
+    }
+
+    async fn owned_of<'a>(&self, applyset: &str, kind: &'a Resource) -> (&'a Resource, Result<Vec<Record>, Refusal>) {
+        let mut feed = self.feed(applyset, kind);
+        let mut records = Vec::new();
+        loop {
+            match feed.next().await {
+                Told::Restarted => records.clear(),
+                Told::Object { object, .. } => match record(kind, &object, Timestamp::now()) {
+                    Ok(record) => records.push(record),
+                    Err(refusal) => return (kind, Err(refusal)),
+                },
+                Told::Whole => return (kind, Ok(records)),
+                Told::Blind(Refusal::NotFound { .. }) => return (kind, Ok(Vec::new())),
+                Told::Blind(refusal) => return (kind, Err(refusal)),
+            }
+        }
+    }
+
+    fn feed(&self, applyset: &str, kind: &Resource) -> Feed {
+        let selector = format!("labelSelector={}", escaped(&format!("{PART_OF_LABEL}={applyset}")));
+        Feed::new(self.wire.clone(), kind.collection(None), selector)
+    }
+
+    /// Tells all that happens to the objects of one kind that bear the id of our ApplySet, until nobody listens.
+    pub async fn watch(&self, applyset: &str, kind: Resource, listener: mpsc::Sender<Seen>) {
+        let mut feed = self.feed(applyset, &kind);
+        loop {
+            let told = tokio::select! {
+                told = feed.next() => told,
+                () = listener.closed() => return,
+            };
+            if listener.send(seen(&kind, told)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn seen(kind: &Resource, told: Told) -> Seen {
+    match told {
+        Told::Restarted => Seen::Restarted(kind.clone()),
+        Told::Whole => Seen::Whole(kind.clone()),
+        Told::Blind(refusal) => Seen::Blind(kind.clone(), refusal),
+        Told::Object { deleted, object } => match record(kind, &object, Timestamp::now()) {
+            Ok(record) if deleted => Seen::Deleted(record),
+            Ok(record) => Seen::Object(record),
+            Err(refusal) => Seen::Blind(kind.clone(), refusal),
+        },
+    }
+}
+
+/// Makes a record of an object. The object's tree (twelve times its text) lives no longer than this.
+fn record(kind: &Resource, object: &RawValue, now: Timestamp) -> Result<Record, Refusal> {
+    let mut live: Value = parse(object.get().as_bytes())?;
+    // Pages leave these out of their items, and health is judged by them.
+    let fields = live.as_object_mut().ok_or_else(|| Refusal::Other { code: 200, message: "an object that is no map".to_owned() })?;
+    fields.insert("apiVersion".to_owned(), kind.api_version().into());
+    fields.insert("kind".to_owned(), kind.kind.clone().into());
+    let metadata = &live["metadata"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(Record {
+        id: kind.id(metadata["namespace"].as_str().unwrap_or_default(), metadata["name"].as_str().unwrap_or_default()),
+        uid: text(&metadata["uid"]),
+        resource_version: text(&metadata["resourceVersion"]),
+        generation: metadata["generation"].as_i64().unwrap_or_default(),
+        app: text(&metadata["labels"][APP_LABEL]),
+        health: health(&live, now),
+    })
+}
+
+/// The watches of one ApplySet: one for each kind, as long as this lives.
+pub struct Watches {
+    cluster: Cluster,
+    applyset: String,
+    listener: mpsc::Sender<Seen>,
+    running: HashMap<Resource, JoinHandle<()>>,
+}
+
+impl Watches {
+    /// None yet. What they see goes to `listener`.
+    pub fn new(cluster: Cluster, applyset: String, listener: mpsc::Sender<Seen>) -> Self {
+        Self { cluster, applyset, listener, running: HashMap::new() }
+    }
+
+    /// Watches just these kinds: starts what is missing, ends what is no longer wanted, leaves the rest undisturbed.
+    pub fn cover(&mut self, kinds: &[Resource]) {
+        self.running.retain(|kind, task| {
+            let wanted = kinds.contains(kind);
+            if !wanted {
+                task.abort();
+            }
+            wanted
+        });
+        for kind in kinds {
+            if !self.running.contains_key(kind) {
+                self.running.insert(kind.clone(), self.start(kind.clone()));
+            }
+        }
+    }
+
+    fn start(&self, kind: Resource) -> JoinHandle<()> {
+        let (cluster, applyset, listener) = (self.cluster.clone(), self.applyset.clone(), self.listener.clone());
+        tokio::spawn(async move { cluster.watch(&applyset, kind, listener).await })
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_what_is_kept_of_an_object() {
+        let kind = Resource {
+            group: "apps".into(),
+            version: "v1".into(),
+            kind: "Deployment".into(),
+            plural: "deployments".into(),
+            namespaced: true,
+        };
+        let text = r#"{"metadata":{"name":"api","namespace":"web","uid":"u","resourceVersion":"7","generation":2,"labels":{"plimsoll.dev/app":"shop"}},"spec":{}}"#;
+        let record = record(&kind, &RawValue::from_string(text.into()).unwrap(), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((record.id.to_string().as_str(), record.app.as_str(), record.generation), ("Deployment web/api", "shop", 2));
+        assert!(!record.health.is_current(), "nothing has looked at it yet");
+    }
+}
