@@ -3,6 +3,7 @@
 //! The servers come from `harness` (tests/harness), which builds them with Go on first use; nothing else needs to be set up.
 
 mod deploy;
+mod examples;
 mod forge;
 mod git;
 mod ground;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use harness::{Repository, Result, Trouble};
+use harness::{Repository, Result, Trouble, ground};
 use overlays::path::RepoPath;
 use overlays::tree::Tree as _;
 use plimsoll::git::{CommitId, Credentials, Error, Git, Limits, Reference, Revision};
@@ -102,7 +102,7 @@ async fn a_push_is_seen_and_costs_only_what_changed() -> Result {
 
     assert_eq!(git.poll(&main()).await?, first);
     let polls = ground.server.log();
-    assert_eq!(polls.len(), 1, "a poll is one request: {polls:?}");
+    assert!(polls.len() == 1 && polls[0].line == "POST /remote.git/git-upload-pack?", "a poll is one request: {polls:?}");
     assert!(polls[0].asked <= 160 && polls[0].answered <= 100, "{polls:?}");
 
     let second = ground.change("kind: Web # 2\n")?;
@@ -245,7 +245,7 @@ async fn what_cannot_be_reached_is_told_apart() -> Result {
     told(poll("https://no-such-host.invalid/a.git").await, "UnknownHost", &["no-such-host.invalid", "DNS"])?;
     told(poll("/no/such/directory").await, "NotARepository", &["/no/such/directory", "no such directory"])?;
     told(poll(&ground.cache.path().to_string_lossy()).await, "NotARepository", &["git init"])?;
-    told(poll(&format!("https://{}/a.git", ground.server.url.trim_start_matches("http://"))).await, "Unreachable", &["TLS"])?;
+    told(poll(&format!("https://{}/a.git", ground.server.url.trim_start_matches("http://"))).await, "Unreachable", &["tls"])?;
     let git = Git::new(ground.cache.path().into(), SafeUrl::new("git://x:sesame@h/a"), Credentials::default(), Limits::default());
     told(git.map(drop), "InvalidSource", &["git://****@h/a"])
 }
@@ -255,9 +255,8 @@ async fn a_private_repository_wants_the_right_credential() -> Result {
     let ground = Ground::new().await?;
     ground.server.behave(Manner::Private("Basic bWU6c2VzYW1l".to_owned()));
     told(ground.git()?.poll(&main()).await, "CredentialRefused", &["401", "there is none", "spec.secretRef"])?;
-    let with = |password: &str| {
-        Credentials { username: Some("me".to_owned()), password: Some(Secret::new(password)), ..Credentials::default() }
-    };
+    let with =
+        |password: &str| Credentials { username: Some("me".to_owned()), password: Some(Secret::new(password)), ..Credentials::default() };
     let wrong = ground.git_at(&ground.url(), with("open"), Limits::default())?;
     told(wrong.poll(&main()).await, "CredentialRefused", &["refused", "token"])?;
     let right = ground.git_at(&ground.url(), with("sesame"), Limits::default())?;
@@ -355,12 +354,15 @@ async fn an_endless_answer_is_cut_at_its_limit() -> Result {
     told(git.poll(&main()).await, "TooLarge", &["references", "4194304"])?;
     ground.server.behave(Manner::EndlessPack);
     let commit = id(&ground.repository.head()?)?;
-    let error = failed(git.fetch(&main(), commit).await)?;
-    assert!(["TooLarge", "PackDamaged"].contains(&error.label()), "{error}");
+    told(git.fetch(&main(), commit).await, "TooLarge", &["a pack", "8388608"])?;
     assert_eq!(std::fs::read_dir(ground.cache.path().join("cache"))?.count(), 0, "nothing is left of it");
     ground.server.behave(Manner::Well);
     synced(&git, &main()).await?;
-    told(ground.git_at(&ground.url(), Credentials::default(), Limits { objects: 2, ..Limits::default() })?.refetch(&main(), commit).await, "TooLarge", &["objects"])
+    told(
+        ground.git_at(&ground.url(), Credentials::default(), Limits { objects: 2, ..Limits::default() })?.refetch(&main(), commit).await,
+        "TooLarge",
+        &["objects"],
+    )
 }
 
 #[tokio::test]
@@ -417,7 +419,7 @@ async fn a_damaged_store_is_fetched_anew() -> Result {
 }
 
 /// Does something to every file of a kind in the store's packs.
-fn each(store: &Path, extension: &str, damage: fn(&Path) -> Result) -> Result {
+fn each(store: &Path, extension: &str, damage: impl Fn(&Path) -> Result) -> Result {
     let mut seen = 0;
     for entry in std::fs::read_dir(store.join("objects/pack"))? {
         let path = entry?.path();
@@ -442,6 +444,31 @@ async fn a_store_found_damaged_while_reading_is_fetched_anew_on_demand() -> Resu
     let again = git.refetch(&main(), revision.commit).await?;
     assert_eq!((again.tree, web(&git, &again)?.as_str()), (revision.tree, "kind: Web # 1\n"));
     fsck(&ground)
+}
+
+#[tokio::test]
+async fn a_byte_that_changed_on_disk_is_an_error_and_never_another_content() -> Result {
+    let ground = Ground::new().await?;
+    let git = ground.git()?;
+    let mut revision = synced(&git, &main()).await?;
+    let mut errors = 0;
+    for turn in 0..40 {
+        let flip = |file: &Path| {
+            let mut bytes = std::fs::read(file)?;
+            let place = 12 + turn * (bytes.len() - 32) / 40;
+            bytes[place] ^= 0x24;
+            Ok(std::fs::write(file, bytes)?)
+        };
+        each(&ground.store(), "pack", flip)?;
+        match web(&git, &revision) {
+            Ok(text) => assert_eq!(text, "kind: Web # 1\n", "turn {turn}"),
+            Err(_) => errors += 1,
+        }
+        revision = git.refetch(&main(), revision.commit).await?;
+        assert_eq!(web(&git, &revision)?, "kind: Web # 1\n", "turn {turn}");
+    }
+    assert!(errors > 0, "no byte mattered");
+    Ok(())
 }
 
 #[tokio::test]
@@ -539,4 +566,45 @@ async fn what_ssh_complains_about_is_told_and_a_silent_one_is_killed() -> Result
         told(git.poll(&main()).await, label, &[]).map_err(|trouble| trouble.while_doing(far_side))?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_real_forge_serves_its_private_repositories_to_a_token_only() -> Result {
+    let (forge, cache) = (&ground().await?.forge, tempfile::tempdir()?);
+    let repository = forge.repository("git-source").await?;
+    repository.write("apps/web/web.yaml", "kind: Web # 1\n")?;
+    let first = id(&repository.push("first")?)?;
+    let at = |url: &str, credentials: Credentials| Git::new(cache.path().join("cache"), SafeUrl::new(url), credentials, Limits::default());
+    let with = |token: &str| Credentials { token: Some(Secret::new(token)), ..Credentials::default() };
+    let open = at(&repository.url, Credentials::default())?;
+    assert_eq!(synced(&open, &Reference::Default).await?.to_string(), format!("main@{}", first.short()));
+
+    forge.set_private(&repository.name, true).await?;
+    told(open.poll(&main()).await, "CredentialRefused", &["there is none"])?;
+    told(at(&repository.url, with("0123456789012345678901234567890123456789"))?.poll(&main()).await, "CredentialRefused", &["refused"])?;
+    let private = at(&repository.url, with(&forge.new_token(&["read:repository"]).await?))?;
+    repository.write("apps/web/web.yaml", "kind: Web # 2\n")?;
+    let second = id(&repository.push("second")?)?;
+    let revision = synced(&private, &main()).await?;
+    assert_eq!((revision.commit, web(&private, &revision)?.as_str()), (second, "kind: Web # 2\n"));
+    told(private.fetch(&main(), CommitId([7; 20])).await, "CommitNotFound", &["0707070707"])?;
+    let nothing = repository.url.replace("git-source", "no-such-source");
+    told(at(&nothing, with(forge.token()))?.poll(&main()).await, "RepositoryNotFound", &["check the path"])
+}
+
+#[tokio::test]
+async fn a_host_is_trusted_by_the_authority_in_the_secret_only() -> Result {
+    // An API server is no Git server, but it speaks TLS with a certificate that no system trusts.
+    let (cluster, cache) = (&ground().await?.cluster, tempfile::tempdir()?);
+    let kubeconfig: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(cluster.kubeconfig())?)?;
+    let of = |pointer: &str| kubeconfig.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let (url, ca) = (format!("{}/a.git", of("/clusters/0/cluster/server")), of("/clusters/0/cluster/certificate-authority-data"));
+    let ca = String::from_utf8(base64::Engine::decode(&base64::engine::general_purpose::STANDARD, ca)?)?;
+    let poll = async |ca: Option<String>| {
+        let credentials = Credentials { ca, ..Credentials::default() };
+        Git::new(cache.path().to_owned(), SafeUrl::new(&url), credentials, Limits::default())?.poll(&main()).await
+    };
+    told(poll(None).await, "HostNotTrusted", &["UnknownIssuer", "ca.crt"])?;
+    told(poll(Some(ca)).await, "CredentialRefused", &["there is none"])?;
+    told(poll(Some("no certificate".to_owned())).await, "InvalidSource", &["ca.crt"])
 }

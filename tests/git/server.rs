@@ -119,6 +119,7 @@ impl Drop for Server {
 }
 
 async fn serve(stream: TcpStream, state: &State) -> Result {
+    stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await? {
         let manner = state.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -200,9 +201,9 @@ async fn send(stream: &mut BufReader<TcpStream>, manner: &Manner, request: &Requ
         }
         Manner::EndlessPack if request.is_fetch() => {
             stream.write_all(endless(head).as_bytes()).await?;
-            // One object that says it has 34 GB and never ends.
-            stream.write_all(b"000dpackfile\n0017\x01PACK\0\0\0\x02\0\0\0\x01\xbf\xff\xff\xff\xff\x7f\x00").await?;
-            return forever(stream, &[b"2005\x01".as_slice(), &[0; 8192]].concat()).await;
+            // One blob that says it has 512 GB, in stored blocks of 8 KiB: all of it is as it should be, but that it never ends.
+            stream.write_all(b"000dpackfile\n0019\x01PACK\0\0\0\x02\0\0\0\x01\xbf\xff\xff\xff\xff\x7f\x78\x01").await?;
+            return forever(stream, &[b"200a\x01\0\0\x20\xff\xdf".as_slice(), &[0; 8192]].concat()).await;
         }
         Manner::CutOff(bytes) if request.is_fetch() => body.truncate(body.len().saturating_sub(*bytes)),
         // The last forty bytes are the pack's own hash and a flush.

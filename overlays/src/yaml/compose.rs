@@ -18,7 +18,7 @@ pub(super) struct Composer<'a> {
     dialect: Dialect,
     limits: &'a Limits,
     nodes: &'a mut usize,
-    keys: HashSet<Text>,
+    short_texts: HashSet<Text>,
     /// Finished nodes with their size; nothing while the anchor's own node is being read.
     anchors: HashMap<String, Option<(Node, usize)>>,
     unknown_escape: Option<usize>,
@@ -28,8 +28,8 @@ impl<'a> Composer<'a> {
     pub(super) fn new(text: &'a str, unfinished: bool, line: usize, dialect: Dialect, limits: &'a Limits, nodes: &'a mut usize) -> Self {
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
-        let (keys, anchors) = (HashSet::new(), HashMap::new());
-        Self { parser, text, unfinished, line, dialect, limits, nodes, keys, anchors, unknown_escape: None }
+        let (short_texts, anchors) = (HashSet::new(), HashMap::new());
+        Self { parser, text, unfinished, line, dialect, limits, nodes, short_texts, anchors, unknown_escape: None }
     }
 
     /// The byte at which the quoted text begins that ended reading by an unknown escape.
@@ -158,11 +158,11 @@ impl<'a> Composer<'a> {
         if text.len() > 24 {
             return text.into();
         }
-        if let Some(known) = self.keys.get(text.as_str()) {
+        if let Some(known) = self.short_texts.get(text.as_str()) {
             return known.clone();
         }
         let shared = Text::from(text);
-        self.keys.insert(shared.clone());
+        self.short_texts.insert(shared.clone());
         shared
     }
 

@@ -101,16 +101,25 @@ pub(super) fn small(number: usize) -> u32 {
 /// Lines that are longer are not kept in errors, which live on in reports.
 const LINE_BYTES: usize = 10_000;
 
-/// Adds the text of the line. Where the file seems to hold a Secret, values are masked: an error may be shown to more people than the file.
-fn with_line(error: Error, text: &str) -> Error {
-    let line = text.lines().nth((error.line() as usize).saturating_sub(1)).filter(|line| line.len() <= LINE_BYTES).unwrap_or_default();
-    let secret = ["kind: Secret", "kind:Secret", "\"Secret\"", "'Secret'", "stringData"].iter().any(|sign| text.contains(sign));
-    match line.split_once(':') {
-        _ if error.line() == 0 => error,
-        Some((key, _)) if secret => error.with_line(format!("{key}: ****")),
-        None if secret => error,
-        _ => error.with_line(line),
+/// What tells that a file holds secrets.
+const SECRETS: [&str; 6] = ["kind: Secret", "kind:Secret", "\"Secret\"", "'Secret'", "stringData", "secretGenerator"];
+
+/// A line of a file (from 1) as an error may show it; empty where there is none. Of a file that seems to hold a Secret no more than
+/// the key is shown: an error may be read by more people than the file.
+pub fn shown_line(text: &str, number: u32) -> String {
+    let Some(index) = (number as usize).checked_sub(1) else {
+        return String::new();
+    };
+    let line = text.lines().nth(index).filter(|line| line.len() <= LINE_BYTES).unwrap_or_default();
+    if !SECRETS.iter().any(|sign| text.contains(sign)) {
+        return line.to_owned();
     }
+    line.split_once(':').map(|(key, _)| format!("{key}: ****")).unwrap_or_default()
+}
+
+fn with_line(error: Error, text: &str) -> Error {
+    let line = shown_line(text, error.line());
+    error.with_line(line)
 }
 
 fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
@@ -151,7 +160,7 @@ fn split(text: &str, line: usize) -> Result<(&str, Option<&str>), Error> {
     let after = text[at + 4..end].trim();
     if !after.is_empty() && !after.starts_with('#') {
         let mark = Mark { file: 0, line: small(line + lines(&text[..=at])) + 1, column: 4 };
-        let error = Error::new(format!("text follows the document separator: `{}`", text[at + 1..end].trim()), mark);
+        let error = Error::new("text follows the document separator", mark);
         return Err(error.with_hint(AFTER_SEPARATOR));
     }
     Ok((&text[..=at], Some(&text[end + 1..])))
@@ -332,6 +341,12 @@ mod tests {
         let error = parse(b"kind: Secret\nstringData:\n  password: hunter2: x\n", &Limits::default()).unwrap_err();
         assert_eq!((error.line(), error.line_text()), (3, "  password: ****"));
         assert!(!format!("{error:?}").contains("hunter2"));
+        assert_eq!(shown_line("secretGenerator:\n- literals: [a=hunter2]\n  - hunter2\n", 2), "- literals: ****");
+        assert_eq!(shown_line("secretGenerator:\n- hunter2\n", 2), "");
+        assert_eq!(
+            (shown_line("a: 1\n", 1), shown_line("a: 1\n", 0), shown_line("a: 1\n", 9)),
+            ("a: 1".into(), String::new(), String::new())
+        );
     }
 
     #[test]

@@ -60,8 +60,9 @@ impl Node {
         match (tag.as_deref().map(short_tag), style) {
             (None | Some("!"), Style::Quoted) | (Some("!!str"), _) => Ok(Scalar::Str(Cow::Borrowed(text))),
             (None | Some("!"), Style::Plain) => Ok(plain(text, dialect)),
-            (Some(tag), _) => tagged(tag, text, dialect)
-                .ok_or_else(|| Error::at_node(format!("`{}` is no value for the tag `{tag}`", shorten(text)), self)),
+            (Some(tag), _) => {
+                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(format!("the value does not fit its tag `{tag}`"), self))
+            }
         }
     }
 
@@ -82,11 +83,6 @@ fn short_tag(tag: &str) -> &str {
         Some("binary") => "!!binary",
         _ => tag,
     }
-}
-
-/// Enough of a text to know it again, and not so much that it floods a message.
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= 20 { text.to_owned() } else { text.chars().take(17).chain("...".chars()).collect() }
 }
 
 fn tagged<'a>(tag: &str, text: &'a str, dialect: Dialect) -> Option<Scalar<'a>> {
