@@ -4,5 +4,6 @@
 
 mod deploy;
 mod examples;
+mod git;
 mod ground;
 mod tidy;

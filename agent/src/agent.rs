@@ -4,26 +4,32 @@
 //! ends. A standby holds no repository and no watch on workloads.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::sleep;
 
-use crate::api::{Sync, SyncStatus};
+use crate::api::Sync;
 use crate::cli::Failure;
-use crate::cluster::{self, Cluster};
+use crate::cluster::lease::{Fence, Lease, Standing};
+use crate::cluster::{self, Cluster, Event, Events, SyncSeen, Tone};
 use crate::config::AgentConfig;
-use crate::lead::{FIRST_RETRY, LONGEST_RETRY};
+use crate::metrics::Metrics;
+use crate::queue::Backoff;
 use crate::report;
-use crate::server::{self, Metrics};
+use crate::server::{self, Hooks, Vitals};
 
+/// How many wakes and events may wait to be looked at.
+const WAKES: usize = 64;
 /// How long the process may take to give its Leases back.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -53,12 +59,14 @@ impl fmt::Display for Key {
 pub(crate) struct Agent {
     pub(crate) config: AgentConfig,
     pub(crate) cluster: Cluster,
-    pub(crate) metrics: Metrics,
-    pub(crate) wakes: server::Wakes,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) hooks: Hooks,
     /// The one Sync that is followed, for `plimsoll dev`; else all that are no working trees.
     only: Option<Key>,
     /// The Syncs as they are, so that each can tell whether another follows the same repository.
     pub(crate) syncs: RefCell<BTreeMap<Key, Arc<Sync>>>,
+    /// Rung when the repository of a Sync may have changed.
+    wakes: RefCell<BTreeMap<Key, Arc<Notify>>>,
 }
 
 /// The task that follows one Sync.
@@ -69,8 +77,6 @@ struct Follower {
 
 /// Why a leader no longer leads.
 enum Ended {
-    /// The Sync was changed: a new leader reads it afresh, under the same Lease.
-    Changed,
     /// The Sync was deleted, or the process ends.
     Stop,
     /// Another process may lead.
@@ -88,12 +94,20 @@ pub async fn run(config: AgentConfig) -> Result<(), Failure> {
 /// As [`run`], but for one Sync alone.
 pub(crate) async fn follow_all(config: AgentConfig, only: Option<Key>) -> Result<(), Failure> {
     let client = cluster::connect(&config.cluster).await?;
-    let metrics = Metrics::default();
-    let (ready, readiness) = watch::channel(false);
-    let wakes = server::serve(&config, metrics.clone(), readiness).await?;
-    let agent = Rc::new(Agent { config, cluster: Cluster::new(client), metrics, wakes, only, syncs: RefCell::default() });
+    let (wake, woken) = mpsc::channel(WAKES);
+    let (vitals, probes) = watch::channel(Vitals::default());
+    let agent = Rc::new(Agent {
+        cluster: Cluster::new(client),
+        metrics: Arc::default(),
+        hooks: Hooks::new(wake),
+        only,
+        syncs: RefCell::default(),
+        wakes: RefCell::default(),
+        config,
+    });
+    agent.serve(probes).await?;
     tracing::info!(identity = %agent.config.identity, version = env!("CARGO_PKG_VERSION"), "Started.");
-    LocalSet::new().run_until(agent.watch_syncs(ready)).await;
+    LocalSet::new().run_until(agent.watch_syncs(vitals, woken)).await;
     tracing::info!("Stopped.");
     Ok(())
 }
@@ -118,50 +132,70 @@ async fn stopped() {
 }
 
 impl Agent {
+    async fn serve(&self, probes: watch::Receiver<Vitals>) -> Result<(), Failure> {
+        let listener = listen(self.config.listen).await?;
+        tokio::spawn(server::serve(listener, server::observe(probes, self.metrics.clone()), std::future::pending()));
+        if let Some(address) = self.config.hook_listen {
+            tokio::spawn(server::serve(listen(address).await?, server::hooks(self.hooks.clone()), std::future::pending()));
+        }
+        Ok(())
+    }
+
     /// Starts and ends followers as Syncs come and go.
-    async fn watch_syncs(self: Rc<Self>, ready: watch::Sender<bool>) {
-        let mut followers: BTreeMap<Key, Follower> = BTreeMap::new();
-        let mut syncs = self.cluster.syncs(self.config.namespace.clone());
+    async fn watch_syncs(self: Rc<Self>, vitals: watch::Sender<Vitals>, mut woken: mpsc::Receiver<String>) {
+        let (sender, mut seen) = mpsc::channel(WAKES);
+        let (cluster, namespace) = (self.cluster.clone(), self.config.namespace.clone());
+        let watching = tokio::spawn(async move { cluster.syncs(namespace.as_deref(), sender).await });
+        let mut followers = Followers::default();
         let stop = stopped();
         tokio::pin!(stop);
         loop {
-            let event = tokio::select! {
+            tokio::select! {
                 () = &mut stop => break,
-                event = syncs.recv() => event,
-            };
-            match event {
-                Some(cluster::SyncEvent::Ready) => _ = ready.send(true),
-                Some(cluster::SyncEvent::Applied(sync)) => self.meet(&mut followers, Arc::new(*sync)),
-                Some(cluster::SyncEvent::Deleted(namespace, name)) => self.part(&mut followers, &Key { namespace, name }),
-                None => break,
+                Some(sync) = woken.recv() => self.wake(&sync),
+                event = seen.recv() => match event {
+                    Some(event) => self.notice(&mut followers, event, &vitals),
+                    None => break,
+                }
             }
         }
-        for follower in followers.values() {
-            _ = follower.sync.send(None);
-        }
-        let all = futures_util::future::join_all(followers.into_values().map(|follower| follower.task));
-        _ = tokio::time::timeout(FAREWELL, all).await;
+        watching.abort();
+        followers.end().await;
     }
 
-    fn meet(self: &Rc<Self>, followers: &mut BTreeMap<Key, Follower>, sync: Arc<Sync>) {
+    fn notice(self: &Rc<Self>, followers: &mut Followers, event: SyncSeen, vitals: &watch::Sender<Vitals>) {
+        match event {
+            SyncSeen::Restarted => followers.told = Some(BTreeSet::new()),
+            SyncSeen::Sync(sync) => self.meet(followers, Arc::new(*sync)),
+            SyncSeen::Deleted(sync) => self.part(followers, &Key::of(&sync)),
+            SyncSeen::Unreadable(why) => tracing::error!("A Sync can't be read: {why}"),
+            SyncSeen::Whole => {
+                vitals.send_replace(Vitals { dead: None, unready: None });
+                for key in followers.missing() {
+                    self.part(followers, &key);
+                }
+            }
+            SyncSeen::Blind(refusal) => {
+                tracing::warn!(%refusal, "The Syncs can't be seen.");
+                vitals.send_replace(Vitals { dead: None, unready: Some(format!("the Syncs can't be seen: {refusal}")) });
+            }
+        }
+    }
+
+    fn meet(self: &Rc<Self>, followers: &mut Followers, sync: Arc<Sync>) {
         let key = Key::of(&sync);
         if !self.is_mine(&key, &sync) {
             return;
         }
+        followers.told.iter_mut().for_each(|told| _ = told.insert(key.clone()));
         self.syncs.borrow_mut().insert(key.clone(), sync.clone());
-        match followers.get(&key) {
-            // Our own writes to the status come back as events; only what the user wrote is news.
-            Some(follower) => _ = follower.sync.send_if_modified(|known| {
-                let news = known.as_ref().is_none_or(|known| known.metadata.generation != sync.metadata.generation || known.metadata.uid != sync.metadata.uid);
-                *known = Some(sync);
-                news
-            }),
-            None => {
-                let (sender, receiver) = watch::channel(Some(sync));
-                let task = tokio::task::spawn_local(self.clone().follow(key.clone(), receiver));
-                followers.insert(key, Follower { sync: sender, task });
-            }
+        if let Some(follower) = followers.all.get(&key) {
+            follower.sync.send_if_modified(|known| replace_if_news(known, sync));
+            return;
         }
+        let (sender, receiver) = watch::channel(Some(sync));
+        let task = tokio::task::spawn_local(self.clone().follow(key.clone(), receiver));
+        followers.all.insert(key, Follower { sync: sender, task });
     }
 
     /// A working tree is followed on the machine that has it, and only there.
@@ -172,78 +206,163 @@ impl Agent {
         }
     }
 
-    fn part(&self, followers: &mut BTreeMap<Key, Follower>, key: &Key) {
+    fn part(&self, followers: &mut Followers, key: &Key) {
         self.syncs.borrow_mut().remove(key);
-        if let Some(follower) = followers.remove(key) {
+        self.wakes.borrow_mut().remove(key);
+        self.hooks.remove(&key.to_string());
+        self.metrics.forget(&key.to_string());
+        if let Some(follower) = followers.all.remove(key) {
             _ = follower.sync.send(None);
         }
     }
 
+    fn wake(&self, sync: &str) {
+        let wakes = self.wakes.borrow();
+        wakes.iter().filter(|(key, _)| key.to_string() == sync).for_each(|(_, wake)| wake.notify_one());
+    }
+
+    /// What to ring when the repository of a Sync may have changed.
+    pub(crate) fn wake_of(&self, key: &Key) -> Arc<Notify> {
+        self.wakes.borrow_mut().entry(key.clone()).or_default().clone()
+    }
+
     /// Stands by, leads, and stands by again, until the Sync is gone.
     async fn follow(self: Rc<Self>, key: Key, mut news: watch::Receiver<Option<Arc<Sync>>>) {
-        let mut lease = cluster::Lease::new(self.cluster.clone(), &key.namespace, &key.name, &self.config.identity, self.config.lease_seconds);
+        let uid = news.borrow().as_ref().and_then(|sync| sync.metadata.uid.clone()).unwrap_or_default();
+        let mut lease = Lease::new(self.cluster.clone(), &key.namespace, &key.name, &uid, &self.config.identity);
         loop {
             tokio::select! {
-                () = lease.acquire() => {}
-                _ = gone(&mut news) => break,
+                () = acquire(&mut lease, &key) => {}
+                () = gone(news.clone()) => break,
             }
             tracing::info!(sync = %key, identity = %self.config.identity, "Leading.");
-            self.metrics.leading(&key.to_string(), true);
+            self.metrics.leader(&key.to_string(), true);
             let ended = self.lead_on(&key, &mut lease, &mut news).await;
-            self.metrics.leading(&key.to_string(), false);
+            self.metrics.leader(&key.to_string(), false);
             match ended {
                 Ended::Lost => tracing::warn!(sync = %key, "The Lease was lost; standing by."),
-                Ended::Stop | Ended::Changed => break,
+                Ended::Stop => break,
             }
         }
-        lease.release().await;
+        if let Err(refusal) = lease.release().await {
+            tracing::warn!(sync = %key, %refusal, "Could not give the Lease back; it ends by itself.");
+        }
     }
 
     /// Leads as often as the Sync changes, under one Lease.
-    async fn lead_on(&self, key: &Key, lease: &mut cluster::Lease, news: &mut watch::Receiver<Option<Arc<Sync>>>) -> Ended {
-        let held = lease.held();
-        let fence = { let held = held.clone(); move || held.still() };
+    async fn lead_on(&self, key: &Key, lease: &mut Lease, news: &mut watch::Receiver<Option<Arc<Sync>>>) -> Ended {
+        let fence = lease.fence();
         let lead = async {
             loop {
                 let Some(sync) = news.borrow_and_update().clone() else { return Ended::Stop };
-                let ended = tokio::select! {
-                    never = self.lead(key, sync, Box::new(fence.clone())) => match never {},
-                    _ = news.changed() => Ended::Changed,
-                };
-                if !matches!(ended, Ended::Changed) {
-                    return ended;
+                tokio::select! {
+                    never = self.lead(key, &sync, &fence) => match never {},
+                    _ = news.changed() => {}
                 }
             }
         };
         tokio::select! {
             ended = lead => ended,
-            () = lease.keep() => Ended::Lost,
+            () = keep(lease, key) => Ended::Lost,
         }
     }
 
     /// Leads a Sync as it is now; tries again for as long as something that it needs is missing.
-    async fn lead(&self, key: &Key, sync: Arc<Sync>, fence: Box<dyn Fn() -> bool>) -> Infallible {
-        let fence: Rc<dyn Fn() -> bool> = fence.into();
-        let mut wait = FIRST_RETRY;
+    async fn lead(&self, key: &Key, sync: &Arc<Sync>, fence: &Fence) -> Infallible {
+        let backoff = Backoff::default();
+        let mut failures = 0;
         loop {
-            match self.prepare(key, &sync, fence.clone()).await {
-                Ok((led, kinds)) => match led.lead(kinds).await {},
-                Err(problem) => {
-                    let message = problem.to_string();
-                    tracing::error!(sync = %key, error = %report::redact(&message), "Can't begin.");
-                    self.tell_problem(&sync, &message).await;
-                }
+            match self.prepare(key, sync, fence).await {
+                Ok((led, kinds)) => match led.lead(self, kinds).await {},
+                Err(problem) => self.tell_problem(key, sync, &problem.to_string()).await,
             }
-            sleep(wait.mul_f64(0.5 + random() / 2.0)).await;
-            wait = (wait * 2).min(LONGEST_RETRY);
+            failures += 1;
+            sleep(backoff.delay(failures, random())).await;
+        }
+    }
+
+    /// A Sync that can't be led yet says so.
+    async fn tell_problem(&self, key: &Key, sync: &Arc<Sync>, problem: &str) {
+        let problem = report::redact(problem);
+        tracing::error!(sync = %key, error = %problem, "Can't begin.");
+        let report = report::Report { agent_error: Some(problem.clone()), progress: report::Progress::Finished, ..report::Report::default() };
+        let mut status = sync.status.clone().unwrap_or_default();
+        let generation = sync.metadata.generation;
+        status.conditions = report::conditions(&report, &status.conditions, generation, Timestamp::now());
+        (status.state, status.message) = (Some(report::State::AgentError.as_str().to_owned()), Some(report::verdict(&report).description));
+        status.observed_generation = generation;
+        if sync.status.as_ref() == Some(&status) {
+            return;
+        }
+        if let Err(refusal) = self.cluster.set_status(sync, &status).await {
+            tracing::warn!(sync = %key, %refusal, "Could not write the status of the Sync.");
+        }
+        let event = Event { tone: Tone::Warning, reason: report::State::AgentError.as_str(), action: "Begin", note: &problem };
+        if let Err(refusal) = Events::new(self.cluster.clone(), &self.config.identity).tell(sync, &event).await {
+            tracing::warn!(sync = %key, %refusal, "Could not write an event.");
         }
     }
 }
 
-async fn gone(news: &mut watch::Receiver<Option<Arc<Sync>>>) {
+/// The tasks that follow Syncs, and what a list that is being told has named so far.
+#[derive(Default)]
+struct Followers {
+    all: BTreeMap<Key, Follower>,
+    told: Option<BTreeSet<Key>>,
+}
+
+impl Followers {
+    /// Syncs that went while nobody looked: a list has ended without them.
+    fn missing(&mut self) -> Vec<Key> {
+        let told = self.told.take();
+        told.map(|told| self.all.keys().filter(|key| !told.contains(key)).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Ends all, so that each gives its Lease back.
+    async fn end(self) {
+        for follower in self.all.values() {
+            _ = follower.sync.send(None);
+        }
+        let all = futures_util::future::join_all(self.all.into_values().map(|follower| follower.task));
+        _ = tokio::time::timeout(FAREWELL, all).await;
+    }
+}
+
+/// Our own writes to status and annotations come back as events; only what the user wrote is news.
+fn replace_if_news(known: &mut Option<Arc<Sync>>, sync: Arc<Sync>) -> bool {
+    let identity = |sync: &Sync| (sync.metadata.uid.clone(), sync.metadata.generation);
+    let news = known.as_ref().is_none_or(|known| identity(known) != identity(&sync));
+    *known = Some(sync);
+    news
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| format!("can't listen on {address}: {error}; choose another address").into())
+}
+
+async fn gone(mut news: watch::Receiver<Option<Arc<Sync>>>) {
+    // An error: whoever told us of Syncs has ended, and so do we.
+    _ = news.wait_for(Option::is_none).await;
+}
+
+/// Stands by until the Lease is ours.
+async fn acquire(lease: &mut Lease, key: &Key) {
     loop {
-        if news.borrow_and_update().is_none() || news.changed().await.is_err() {
-            return;
+        match lease.try_acquire().await {
+            Ok(Standing::Held) => return,
+            Ok(Standing::Waiting { holder }) => tracing::debug!(sync = %key, %holder, "Standing by."),
+            Err(refusal) => tracing::warn!(sync = %key, %refusal, "Can't look at the Lease."),
+        }
+        sleep(lease.pause(Instant::now())).await;
+    }
+}
+
+/// Renews the Lease until it is lost.
+async fn keep(lease: &mut Lease, key: &Key) {
+    while lease.still_held(Instant::now()) {
+        sleep(lease.pause(Instant::now())).await;
+        if let Err(refusal) = lease.try_acquire().await {
+            tracing::warn!(sync = %key, %refusal, "Can't renew the Lease.");
         }
     }
 }

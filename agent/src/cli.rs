@@ -15,7 +15,8 @@ use overlays::{Cache, Options, Order, Restriction};
 use crate::api::ClusterSpec;
 use crate::config::{AgentConfig, ClusterConfig, LogConfig, LogFormat};
 use crate::facts::Facts;
-use crate::{agent, dev, fleet, install};
+use crate::fleet::{self, Root};
+use crate::{agent, dev, install, sync};
 
 /// The same workloads on every cloud, from one Git repository, and the proof on the commit.
 #[derive(Parser)]
@@ -241,8 +242,8 @@ fn render(args: &Render) -> Result<(), Failure> {
 }
 
 fn render_fleet(args: &Render, tree: &dyn Tree) -> Result<(), Failure> {
-    let fleet = fleet::read(tree, &RepoPath::new(&args.path)?)?;
-    let (apps, errors) = fleet.apps(tree, &fleet.facts(args.facts()));
+    let fleet = fleet::read(tree, &RepoPath::new(&args.path)?, "app")?;
+    let (apps, errors) = fleet.apps(tree, &args.facts());
     let wanted: Vec<_> = apps.iter().filter(|app| args.app.is_empty() || args.app.contains(&app.name)).collect();
     if let Some(name) = args.app.iter().find(|name| apps.iter().all(|app| app.name != **name)) {
         return Err(format!("there is no app `{name}`; there are: {}", apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ")).into());
@@ -250,10 +251,21 @@ fn render_fleet(args: &Render, tree: &dyn Tree) -> Result<(), Failure> {
     let mut cache = Cache::default();
     let mut documents = Vec::new();
     for app in wanted {
-        documents.push(if args.as_kustomization { app.as_kustomization() } else { app.render(tree, &args.options(), &mut cache)?.manifest.to_yaml()? });
+        documents.push(match (&app.root, args.as_kustomization) {
+            (root, true) => as_kustomization(root),
+            (_, false) => sync::render(app, tree, &args.options(), &mut cache)?.manifest.to_yaml()?,
+        });
     }
     print(&documents.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join("---\n"))?;
-    errors.is_empty().then_some(()).ok_or_else(|| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into())
+    if errors.is_empty() { Ok(()) } else { Err(overlays::Errors(errors.into_iter().map(|error| error.error).collect()).into()) }
+}
+
+/// The kustomization that a person could have written, and where it would stand.
+fn as_kustomization(root: &Root) -> String {
+    match root {
+        Root::Directory(path) => format!("# built as it stands: {path}\nresources:\n- {path}\n"),
+        Root::Stacked { at, kustomization } => format!("# {at}/kustomization.yaml\n{kustomization}"),
+    }
 }
 
 fn install(args: &Install) -> Result<(), Failure> {

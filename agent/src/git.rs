@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use overlays::tree::GitTree;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::api::ReferenceSpec;
@@ -366,6 +367,15 @@ impl Git {
         let state = &mut *self.state.lock().await;
         let tree = self.bring(state, commit, Vec::new()).await?;
         Ok(Revision { reference: named(reference, state), commit, tree })
+    }
+
+    /// The files of a revision that was fetched.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be opened: then [`Git::refetch`].
+    pub fn tree(&self, revision: &Revision) -> Result<GitTree, Error> {
+        let path = self.store.path();
+        GitTree::open(&path, revision.tree).map_err(|error| Error::Store { path, why: error.to_string() })
     }
 
     /// The commits that are here, and the tree of the one that is asked for, if it is among them. A damaged store holds nothing.

@@ -136,7 +136,8 @@ fn generic(live: &Live<'_>) -> Option<Health> {
     live.condition("Reconciling").filter(Condition::is_true).map(|reconciling| waits(reconciling.words()))
 }
 
-/// An object of which nothing better is known: by the condition that says whether it is ready, else current.
+/// An object of which nothing better is known: by the condition that says whether it is ready. Without one it is current, for nothing tells
+/// a kind whose controller never reports from one whose controller has not reported yet.
 fn custom(live: &Live<'_>, _: Timestamp) -> Health {
     match ["Ready", "Available"].into_iter().find_map(|name| live.condition(name)) {
         Some(condition) => by_condition(&condition),

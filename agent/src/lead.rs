@@ -3,50 +3,50 @@
 //! One loop owns everything that happens to the Sync; a sync runs beside it and is dropped when a newer commit makes it pointless.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fmt;
-use std::path::PathBuf;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use jiff::Timestamp;
+use overlays::object::ObjectId;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::{Agent, Key, random};
 use crate::api::{self, ClusterSpec, Sync};
-use crate::cluster::{Mark, Refusal, Resource, Seen, Watches};
-use crate::config;
-use crate::facts::Facts;
-use crate::forge::{self, Forge};
-use crate::git::{CommitId, Credentials, Git, Limits, Reference, WorkingTree};
-use crate::inventory::{GroupKind, Inventory, applyset_id};
-use crate::ledger::Ledger;
+use crate::cluster::lease::Fence;
+use crate::cluster::{Cluster, Mark, Record, Refusal, Resource, Seen, Watches};
+use crate::facts::{self, Facts};
+use crate::forge::{Access, Credential};
+use crate::git::{self, CommitId, Credentials, Git, Limits, Reference};
+use crate::inventory::{Inventory, applyset_id};
 use crate::queue::Cause;
-use crate::report;
-use crate::secret::SafeUrl;
+use crate::secret::{SafeUrl, Secret};
+use crate::server::{HookForge, HookSecret};
 use crate::source::Source;
 use crate::state::{Sighting, State};
 use crate::status::Teller;
 use crate::sync::{self, Leader};
-use crate::{dev, git};
+use crate::{config, dev, report};
 
 const POLL: Duration = Duration::from_secs(30);
 const RESYNC: Duration = Duration::from_secs(600);
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// The first wait before something that failed is tried again; it doubles up to [`LONGEST_RETRY`].
-pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(2);
+const FIRST_RETRY: Duration = Duration::from_secs(2);
 /// See [`FIRST_RETRY`].
-pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(120);
+const LONGEST_RETRY: Duration = Duration::from_secs(120);
 /// How many events of watches may wait to be looked at; beyond, the watches wait.
 const SIGHTINGS: usize = 256;
 /// How long an API server that is away is no news: it may be restarting.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long credentials that were read again are kept before they are read once more.
+const REREAD: Duration = Duration::from_secs(15);
 
 /// Why leading can't begin.
 #[derive(Debug)]
@@ -81,15 +81,54 @@ impl From<Refusal> for Problem {
     }
 }
 
+/// Kinds that are to be watched.
+pub(crate) type Kinds = mpsc::UnboundedReceiver<Resource>;
+
 /// A leader with all that wakes it.
 pub(crate) struct Led {
     key: Key,
     leader: Leader,
-    forge: Option<Forge>,
     context: String,
+    identity: String,
     /// Rung by the push hook, or when a working tree is saved.
     wake: Arc<Notify>,
     times: Times,
+    keys: Keys,
+}
+
+/// What opens the repository and the forge; read again when it is refused, for it may have been rotated.
+struct Keys {
+    credentials: RefCell<Credentials>,
+    access: RefCell<Access>,
+    access_changed: Notify,
+    access_refused: Notify,
+}
+
+fn read_credentials(values: &BTreeMap<String, Secret>) -> Result<Credentials, Problem> {
+    Ok(Credentials::from_entries(values.iter().map(|(key, value)| (key.as_str(), value.reveal().as_bytes())))?)
+}
+
+/// All that is ours already, as the inventory names its kinds. What can't be seen is not ours to prune either.
+async fn owned(cluster: &Cluster, applyset: &str, inventory: &Inventory, watched: &mpsc::UnboundedSender<Resource>) -> Result<Vec<Record>, Problem> {
+    let mut kinds = Vec::new();
+    for kind in &inventory.kinds {
+        match cluster.resolve_any(&kind.group, &kind.kind).await {
+            Ok(resource) => kinds.push(resource),
+            Err(Refusal::NoKind { .. }) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    let owned = cluster.owned(applyset, &kinds).await;
+    for (kind, refusal) in &owned.unseen {
+        tracing::warn!(kind = %kind.name(), %refusal, "What we own of this kind can't be seen; nothing of it will be pruned.");
+    }
+    // Whoever listens is not there yet; what is sent waits.
+    kinds.into_iter().for_each(|kind| _ = watched.send(kind));
+    Ok(owned.objects)
+}
+
+fn sighting(record: Record) -> Sighting {
+    Sighting { version: record.resource_version.parse().unwrap_or_default(), id: record.id, uid: record.uid, app: record.app, health: record.health }
 }
 
 /// How often what happens by itself happens.
@@ -119,37 +158,44 @@ impl Times {
 
 impl Agent {
     /// Learns all that is needed to lead a Sync.
-    pub(crate) async fn prepare(&self, key: &Key, sync: &Arc<Sync>, fence: Rc<dyn Fn() -> bool>) -> Result<(Led, mpsc::UnboundedReceiver<GroupKind>), Problem> {
+    pub(crate) async fn prepare(&self, key: &Key, sync: &Arc<Sync>, fence: &Fence) -> Result<(Led, Kinds), Problem> {
         let times = Times::of(&sync.spec)?;
         let reference = Reference::from_spec(sync.spec.reference.as_ref())?;
-        let wake = self.wakes.of(&key.namespace, &key.name);
-        let source = self.source(key, sync, &wake).await?;
+        let wake = self.wake_of(key);
+        self.take_hooks(key, sync).await?;
+        let credentials = self.credentials(key, sync).await?;
+        let source = self.source(key, sync, credentials.clone(), &wake)?;
+        let access = RefCell::new(self.access(key, sync, &credentials).await?);
         let facts = self.facts(sync).await?;
         let annotations = sync.metadata.annotations.clone().unwrap_or_default();
         let inventory = Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))?;
+        let cluster = self.cluster.fenced(fence.clone());
         let hands = match &sync.spec.service_account_name {
-            Some(name) => self.cluster.acting_as(&key.namespace, name)?,
-            None => self.cluster.clone(),
+            Some(name) => cluster.acting_as(&key.namespace, name)?,
+            None => cluster.clone(),
         };
-        let cluster = ClusterSpec { name: Some(facts.name.clone()), labels: facts.labels.clone() };
-        let state = State { timeout: times.timeout, cluster, suspended: sync.spec.suspend, ..State::default() };
+        let mut state = State { timeout: times.timeout, suspended: sync.spec.suspend, ..State::default() };
+        state.cluster = ClusterSpec { name: Some(facts.name.clone()), labels: facts.labels.clone() };
+        let applyset = applyset_id(&key.namespace, &key.name);
         let (watched, kinds) = mpsc::unbounded_channel();
-        inventory.kinds.iter().for_each(|kind| _ = watched.send(kind.clone()));
-        let (flight, gate) = sync::limits();
-        let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
+        for record in owned(&hands, &applyset, &inventory, &watched).await? {
+            state.seen(sighting(record));
+        }
         let context = self.context(key, sync, &facts.name);
-        let forge = self.forge(sync).await?;
+        let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
+        let (flight, gate) = sync::limits();
         let leader = Leader {
             sync: sync.clone(),
-            source,
+            source: RefCell::new(source),
             reference,
-            cluster: self.cluster.clone(),
+            cluster,
             hands,
             facts,
-            mark: Mark { applyset: applyset_id(&key.namespace, &key.name), app: String::new(), default_namespace },
-            fence,
+            mark: Mark { applyset, app: String::new(), default_namespace },
+            fence: fence.clone(),
             watched,
-            metrics: self.metrics.of(&key.to_string()),
+            metrics: self.metrics.clone(),
+            name: key.to_string(),
             state: RefCell::new(state),
             inventory: RefCell::new(inventory),
             gone: RefCell::default(),
@@ -159,24 +205,54 @@ impl Agent {
             pen: tokio::sync::Mutex::default(),
             cache: RefCell::default(),
         };
-        Ok((Led { key: key.clone(), leader, forge, context, wake, times }, kinds))
+        let identity = self.config.identity.clone();
+        let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
+        Ok((Led { key: key.clone(), leader, context, identity, wake, times, keys }, kinds))
     }
 
-    async fn source(&self, key: &Key, sync: &Sync, wake: &Arc<Notify>) -> Result<Source, Problem> {
+    fn source(&self, key: &Key, sync: &Sync, credentials: Credentials, wake: &Arc<Notify>) -> Result<Source, Problem> {
         if let Some(dir) = sync.spec.url.strip_prefix(dev::SCHEME) {
-            return Ok(Source::WorkingTree(Arc::new(WorkingTree::follow(PathBuf::from(dir), wake.clone())?)));
+            return Ok(Source::working_tree(Path::new(dir), wake.clone())?);
         }
-        let credentials = match &sync.spec.secret_ref {
-            Some(secret) => self.credentials(&key.namespace, &secret.name).await?,
-            None => Credentials::default(),
-        };
         let url = SafeUrl::new(&sync.spec.url);
         Ok(Source::Repository(Arc::new(Git::new(self.store(key, sync), url, credentials, Limits::default())?)))
     }
 
-    async fn credentials(&self, namespace: &str, name: &str) -> Result<Credentials, Problem> {
-        let entries = self.cluster.secret(namespace, name).await?;
-        Ok(Credentials::from_entries(entries.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?)
+    async fn take_hooks(&self, key: &Key, sync: &Sync) -> Result<(), Problem> {
+        let Some(hook) = &sync.spec.hook else { return Ok(self.hooks.remove(&key.to_string())) };
+        let word = hook.kind.as_deref().unwrap_or("gitea");
+        let forge = HookForge::parse(word)
+            .ok_or_else(|| Problem::Spec(format!("spec.hook.type `{word}` is not known; it may be gitea, forgejo, github or gitlab")))?;
+        let values = self.secret(&key.namespace, &hook.secret_ref.name).await?;
+        let secret = values.get("secret").cloned().unwrap_or_default();
+        let secret = HookSecret::new(secret).map_err(|error| Problem::Spec(format!("Secret {}: {error}", hook.secret_ref.name)))?;
+        self.hooks.set(&key.to_string(), forge, secret);
+        Ok(())
+    }
+
+    async fn secret(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, Secret>, Problem> {
+        let secret = self.cluster.secret(namespace, name).await?;
+        secret.map(|secret| secret.values).ok_or_else(|| {
+            Problem::Spec(format!("there is no Secret {name} in namespace {namespace}; create it, or change what the Sync refers to"))
+        })
+    }
+
+    pub(crate) async fn credentials(&self, key: &Key, sync: &Sync) -> Result<Credentials, Problem> {
+        match &sync.spec.secret_ref {
+            Some(secret) => read_credentials(&self.secret(&key.namespace, &secret.name).await?),
+            None => Ok(Credentials::default()),
+        }
+    }
+
+    async fn access(&self, key: &Key, sync: &Sync, credentials: &Credentials) -> Result<Access, Problem> {
+        let own = sync.spec.forge.as_ref().and_then(|forge| forge.secret_ref.as_ref());
+        let credentials = match own {
+            Some(secret) => read_credentials(&self.secret(&key.namespace, &secret.name).await?)?,
+            None => credentials.clone(),
+        };
+        let password = |(username, password)| Credential::Password { username, password };
+        let credential = credentials.token.map(Credential::Token).or_else(|| credentials.username.zip(credentials.password).map(password));
+        Ok(Access { credential, ca: credentials.ca })
     }
 
     /// Where the repository is kept: another URL is another place, so that nothing of an old repository is ever taken for the new one.
@@ -187,30 +263,15 @@ impl Agent {
     }
 
     async fn facts(&self, sync: &Sync) -> Result<Facts, Problem> {
-        let (nodes, version) = (self.cluster.nodes().await?, self.cluster.version().await?);
-        let mut facts = Facts::from_nodes(&nodes, &version);
-        match &self.config.cluster_name {
-            Some(name) => facts.name.clone_from(name),
-            None if facts.name.is_empty() => facts.name = Facts::default_name(&self.cluster.id().await?),
-            None => {}
+        let (nodes, version, uid) = (self.cluster.nodes().await?, self.cluster.version().await?, self.cluster.uid().await?);
+        let mut facts = facts::from_nodes(&nodes, &version, &uid);
+        if let Some(name) = &self.config.cluster_name {
+            facts.name.clone_from(name);
         }
-        Ok(sync.spec.cluster.as_ref().map_or(facts.clone(), |spec| facts.overridden_by(spec)))
-    }
-
-    async fn forge(&self, sync: &Sync) -> Result<Option<Forge>, Problem> {
-        let spec = sync.spec.forge.clone().unwrap_or_default();
-        let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
-        let token = match spec.secret_ref.as_ref().or(sync.spec.secret_ref.as_ref()) {
-            Some(secret) => self.credentials(namespace, &secret.name).await?.token(),
-            None => None,
-        };
-        match forge::of(&SafeUrl::new(&sync.spec.url), &spec, token).await {
-            Ok(forge) => Ok(Some(forge)),
-            Err(reason) => {
-                tracing::info!(sync = %Key::of(sync), %reason, "No commit statuses are posted.");
-                Ok(None)
-            }
-        }
+        Ok(match &sync.spec.cluster {
+            Some(spec) => facts.overridden_by(spec),
+            None => facts,
+        })
     }
 
     /// `plimsoll/<cluster>`; of several Syncs that follow one repository in a cluster, all but the oldest add their name.
@@ -249,29 +310,68 @@ struct Helm<'a> {
     drift_wait: Duration,
     /// Since when the API server has been away.
     away_since: Option<Instant>,
+    /// Kinds that are being told from the beginning, and what was told of them so far.
+    listing: HashMap<Resource, BTreeSet<ObjectId>>,
 }
 
 impl Led {
     /// Leads until it is dropped. `kinds` are those that the leader wants to be watched.
-    pub(crate) async fn lead(self, mut kinds: mpsc::UnboundedReceiver<GroupKind>) -> Infallible {
-        let ledger = self.leader.sync.status.as_ref().map(|status| Ledger::restore(&status.ledger, Timestamp::now())).unwrap_or_default();
-        let teller = Teller { leader: &self.leader, forge: self.forge.clone(), context: self.context.clone(), ledger: RefCell::new(ledger) };
+    pub(crate) async fn lead(self, agent: &Agent, mut kinds: Kinds) -> Infallible {
+        let teller = Teller {
+            leader: &self.leader,
+            access: &self.keys.access,
+            access_changed: &self.keys.access_changed,
+            access_refused: &self.keys.access_refused,
+            context: self.context.clone(),
+            identity: self.identity.clone(),
+        };
         tokio::select! {
             never = self.steer(&mut kinds) => never,
             never = teller.tell() => never,
+            never = self.reread_keys(agent) => never,
         }
     }
 
-    async fn steer(&self, kinds: &mut mpsc::UnboundedReceiver<GroupKind>) -> Infallible {
+    /// Reads the Secrets again when what they held is refused.
+    async fn reread_keys(&self, agent: &Agent) -> Infallible {
+        loop {
+            self.keys.access_refused.notified().await;
+            if let Err(problem) = self.reread(agent).await {
+                tracing::warn!(sync = %self.key, %problem, "Can't read the credentials again.");
+            }
+            tokio::time::sleep(REREAD).await;
+        }
+    }
+
+    async fn reread(&self, agent: &Agent) -> Result<(), Problem> {
+        let credentials = agent.credentials(&self.key, &self.leader.sync).await?;
+        let access = agent.access(&self.key, &self.leader.sync, &credentials).await?;
+        if credentials != *self.keys.credentials.borrow() {
+            *self.leader.source.borrow_mut() = agent.source(&self.key, &self.leader.sync, credentials.clone(), &self.wake)?;
+            *self.keys.credentials.borrow_mut() = credentials;
+            self.wake.notify_one();
+        }
+        let changed = { let old = self.keys.access.borrow(); old.credential != access.credential || old.ca != access.ca };
+        if changed {
+            *self.keys.access.borrow_mut() = access;
+            self.keys.access_changed.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn steer(&self, kinds: &mut Kinds) -> Infallible {
         let (sender, mut sightings) = mpsc::channel(SIGHTINGS);
-        let (mut watches, mut watched) = (JoinSet::new(), BTreeSet::new());
+        let mut watches = Watches::new(self.leader.hands.clone(), self.leader.mark.applyset.clone(), sender);
+        let mut watched: Vec<Resource> = Vec::new();
         let mut helm = Helm::new(self);
         loop {
             let changed = self.leader.changed.notified();
+            let next = helm.next();
             tokio::select! {
                 Some(kind) = kinds.recv() => {
-                    if watched.insert(kind.clone()) {
-                        watches.spawn_local(self.leader.hands.clone().watch(self.leader.mark.applyset.clone(), kind, sender.clone()));
+                    if !watched.contains(&kind) {
+                        watched.push(kind);
+                        watches.cover(&watched);
                     }
                 }
                 Some(seen) = sightings.recv() => helm.notice(seen),
@@ -279,7 +379,7 @@ impl Led {
                 synced = under_way(&mut helm.sync) => helm.synced(synced),
                 () = self.wake.notified() => helm.woken(),
                 () = changed => {}
-                () = sleep_until(helm.next()) => {}
+                () = sleep_until(next) => {}
             }
             helm.decide();
         }
@@ -313,6 +413,7 @@ impl<'a> Helm<'a> {
             next_drift: now,
             drift_wait: Duration::ZERO,
             away_since: None,
+            listing: HashMap::new(),
         }
     }
 
@@ -324,7 +425,9 @@ impl<'a> Helm<'a> {
         }
         if self.poll.is_none() && now >= self.next_poll {
             self.next_poll = now + self.led.times.poll.mul_f64(0.9 + random() / 5.0);
-            self.poll = Some(self.led.leader.source.poll(&self.led.leader.reference).boxed_local());
+            let source = self.led.leader.source.borrow().clone();
+            let reference = &self.led.leader.reference;
+            self.poll = Some(async move { source.poll(reference).await }.boxed_local());
         }
         if let Some((commit, cause)) = self.due(now) {
             self.course = Some((commit, cause));
@@ -373,15 +476,39 @@ impl<'a> Helm<'a> {
 
     fn notice(&mut self, seen: Seen) {
         let leader = &self.led.leader;
-        self.drifted |= match seen {
-            Seen::Present(sighting) => leader.state.borrow_mut().seen(sighting),
-            Seen::Gone { id, uid } => leader.is_gone(&id, &uid),
-            Seen::Listed { kind, present } => leader.state.borrow_mut().only((&kind.group, &kind.kind), &present),
-        };
+        match seen {
+            Seen::Restarted(kind) => _ = self.listing.insert(kind, BTreeSet::new()),
+            Seen::Object(record) => {
+                if let Some((_, told)) = self.listing.iter_mut().find(|(kind, _)| kind.group == record.id.group && kind.kind == record.id.kind) {
+                    told.insert(record.id.clone());
+                }
+                leader.state.borrow_mut().seen(sighting(record));
+            }
+            Seen::Deleted(record) => self.drifted |= leader.is_gone(&record.id, &record.uid),
+            Seen::Whole(kind) => self.whole(&kind),
+            Seen::Blind(kind, refusal) => self.blind(&kind, &refusal),
+        }
         if !self.drifted {
             self.calm_down();
         }
         leader.changed.notify_waiters();
+    }
+
+    /// A kind was told from the beginning to the end: what was not told does not exist.
+    fn whole(&mut self, kind: &Resource) {
+        let mut state = self.led.leader.state.borrow_mut();
+        state.blind.remove(&kind.name());
+        if let Some(told) = self.listing.remove(kind) {
+            self.drifted |= state.only((&kind.group, &kind.kind), &told);
+        }
+    }
+
+    /// What can't be watched can't be called healthy.
+    fn blind(&self, kind: &Resource, refusal: &Refusal) {
+        tracing::warn!(sync = %self.led.key, kind = %kind.name(), %refusal, "Can't watch.");
+        if !refusal.is_transient() {
+            self.led.leader.state.borrow_mut().blind.insert(kind.name(), refusal.to_string());
+        }
     }
 
     /// A fight that has ended is forgotten.
@@ -392,7 +519,7 @@ impl<'a> Helm<'a> {
     }
 
     fn polled(&mut self, polled: Result<CommitId, git::Error>) {
-        self.led.leader.metrics.polled(polled.is_ok());
+        self.led.leader.metrics.polled(polled.as_ref().map_or_else(git::Error::label, |_| "ok"));
         match polled {
             Ok(commit) => {
                 if self.led.leader.state.borrow_mut().source_error.take().is_some() {
@@ -413,6 +540,9 @@ impl<'a> Helm<'a> {
         if news {
             tracing::warn!(sync = %self.led.key, error = %text, "Can't read the repository.");
             self.led.leader.changed.notify_waiters();
+        }
+        if error.is_refused() {
+            self.led.keys.access_refused.notify_one();
         }
         if let Some(after) = error.retry_after() {
             self.next_poll = self.next_poll.max(Instant::now() + after);
@@ -442,7 +572,7 @@ impl<'a> Helm<'a> {
         leader.state.borrow_mut().agent_error = None;
         let report = leader.state.borrow_mut().report(Timestamp::now());
         let short = leader.state.borrow().short.clone();
-        leader.metrics.synced(&report);
+        leader.metrics.synced(&leader.name, report::state(&report).as_str(), report.took);
         tracing::info!(sync = %self.led.key, "{}", report::summary(&report, cause.as_str(), &short));
         if leader.state.borrow().wants_retry() {
             self.try_later();

@@ -110,6 +110,8 @@ pub struct State {
     pub agent_error: Option<String>,
     /// Why the repository can't be read just now; that is no news about the commit that is live.
     pub source_error: Option<String>,
+    /// Kinds that can't be watched, and why: nothing of them can be called healthy.
+    pub blind: BTreeMap<String, String>,
     /// The cluster as layers are chosen for it.
     pub cluster: ClusterSpec,
     /// When the last object of the commit was applied.
@@ -133,8 +135,6 @@ pub struct Sighting {
     pub app: String,
     /// How it fares.
     pub health: Health,
-    /// Whether it is gone.
-    pub deleted: bool,
 }
 
 impl State {
@@ -173,20 +173,16 @@ impl State {
         }
     }
 
-    /// The watch saw an object. Returns whether something must be put right.
-    pub fn seen(&mut self, seen: Sighting) -> bool {
-        if seen.deleted {
-            return self.gone(&seen.id, &seen.uid);
-        }
+    /// The watch saw an object as it is now.
+    pub fn seen(&mut self, seen: Sighting) {
         let record = self.objects.entry(seen.id).or_default();
         if record.uid == seen.uid && seen.version < record.version {
-            return false;
+            return;
         }
         if record.app.is_empty() {
             record.app = seen.app.into();
         }
         (record.uid, record.version, record.health) = (seen.uid, seen.version, seen.health);
-        false
     }
 
     /// An object is confirmed gone. Returns whether Git asks for it, so that it must be made again.
@@ -265,7 +261,7 @@ impl State {
             failures,
             held: self.apps.values().filter_map(|app| app.held.clone()).collect(),
             conflicts: self.apps.values().map(|app| app.conflicts).sum(),
-            agent_error: self.agent_error.clone(),
+            agent_error: self.agent_error.clone().or_else(|| self.blind.values().next().cloned()),
             suspended: self.suspended,
             ..Report::default()
         };

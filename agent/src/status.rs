@@ -3,16 +3,21 @@
 //! What is said is decided in `report` and `ledger`; here it is carried out, beside the sync and never in its way.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::agent::random;
 use crate::api::{RevisionStatus, SyncStatus};
-use crate::cluster::{Cluster, EventKind};
-use crate::forge::{CommitStatus, Forge};
-use crate::ledger::{Ledger, Next};
+use crate::cluster::{Event, Events, Tone};
+use crate::forge::{self, Access, CommitStatus, Forge, Found};
+use crate::ledger::{Ledger, Next, Posting};
 use crate::report::{self, Report, State};
+use crate::secret::SafeUrl;
 use crate::sync::Leader;
 
 /// How often the state is looked at while it changes without rest.
@@ -26,73 +31,139 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct Teller<'a> {
     /// Whose state is told.
     pub leader: &'a Leader,
-    /// The API server as the agent itself uses it.
-    pub cluster: &'a Cluster,
-    /// Where commit statuses go; none if the repository is on no forge that we know.
-    pub forge: Option<Forge>,
+    /// How to get in at the forge; changes when the Secret does.
+    pub access: &'a RefCell<Access>,
+    /// Rung when `access` has changed.
+    pub access_changed: &'a Notify,
+    /// Rung when the forge refuses what `access` has.
+    pub access_refused: &'a Notify,
     /// The context of the commit status, as `plimsoll/prod-eu-1`.
     pub context: String,
-    /// What was said and is to be said.
-    pub ledger: RefCell<Ledger>,
+    /// Who tells, as events show it.
+    pub identity: String,
 }
 
-/// What was told last, so that nothing is told twice.
-struct Told {
-    status: SyncStatus,
-    /// The state and commit of the last event.
-    event: Option<(State, String, String)>,
+/// What was told, and what is still to be.
+struct Telling {
+    forge: Where,
+    ledger: Ledger,
+    events: Events,
+    /// The Sync's status as it was written last, and when it may be written again.
+    written: SyncStatus,
     write_at: Instant,
+    /// The last turn that an event told.
+    turn: Option<(State, String, String)>,
+}
+
+/// Where commit statuses go.
+enum Where {
+    /// Not known yet; the forge is asked again then.
+    Unknown(Instant),
+    Forge(Arc<dyn Forge>),
+    Nowhere,
 }
 
 impl Teller<'_> {
     /// Tells until it is dropped.
-    pub async fn tell(&self) -> std::convert::Infallible {
-        let mut told = Told { status: self.leader.sync.status.clone().unwrap_or_default(), event: None, write_at: Instant::now() };
+    pub async fn tell(&self) -> Infallible {
+        let written = self.leader.sync.status.clone().unwrap_or_default();
+        let mut telling = Telling {
+            forge: Where::Unknown(Instant::now()),
+            ledger: Ledger::restore(&written.ledger, Timestamp::now()),
+            events: Events::new(self.leader.cluster.clone(), &self.identity),
+            written,
+            write_at: Instant::now(),
+            turn: None,
+        };
         loop {
             let changed = self.leader.changed.notified();
             let report = self.leader.state.borrow_mut().report(Timestamp::now());
-            self.say(&report);
-            let post_at = self.post().await;
-            self.write(&report, &mut told).await;
-            self.event(&report, &mut told).await;
-            let wake = [Some(post_at), (told.status != self.status(&report, &told)).then_some(told.write_at), self.deadline()];
-            let wake = wake.into_iter().flatten().min().unwrap_or_else(far);
+            self.measure(&report);
+            self.find_forge(&mut telling).await;
+            self.say(&report, &mut telling);
+            let status = self.status(&report, &telling);
+            self.write(&status, &mut telling).await;
+            self.event(&report, &mut telling).await;
+            let post_at = self.post(&mut telling).await;
+            let unwritten = (self.status(&report, &telling) != telling.written).then_some(telling.write_at);
+            let wake = [post_at, unwritten, self.deadline()].into_iter().flatten().min();
             tokio::select! {
                 () = changed => {}
-                () = sleep_until(wake) => {}
+                () = self.access_changed.notified() => self.knock_again(&mut telling),
+                () = sleep_until(wake.unwrap_or_else(far)) => {}
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// A commit is told what it did; that its repository can't be read is no news about it.
-    fn say(&self, report: &Report) {
-        if report.commit.is_empty() || self.forge.is_none() {
-            return;
-        }
-        self.ledger.borrow_mut().say(&report.commit, &self.context, report::verdict(report), Timestamp::now());
+    fn measure(&self, report: &Report) {
+        self.leader.metrics.objects(&self.leader.name, report.objects);
+        self.leader.metrics.failures(&self.leader.name, report.failures.len());
     }
 
-    /// Sends what is due. Returns when to ask again.
-    async fn post(&self) -> Instant {
-        let Some(forge) = &self.forge else { return far() };
+    /// Finds out where commit statuses go, once; a forge that is away is asked again.
+    async fn find_forge(&self, telling: &mut Telling) {
+        let Where::Unknown(when) = telling.forge else { return };
+        if Instant::now() < when {
+            return;
+        }
+        let spec = &self.leader.sync.spec;
+        let access = self.access.borrow().clone();
+        telling.forge = match forge::of(&SafeUrl::new(&spec.url), spec.forge.as_ref(), &access).await {
+            Ok(Found::Forge(forge)) => Where::Forge(forge),
+            Ok(Found::Nobody(why)) => {
+                tracing::info!(sync = %self.leader.name, "No commit statuses: {why}.");
+                Where::Nowhere
+            }
+            Err(error) => {
+                tracing::warn!(sync = %self.leader.name, %error, "Can't find out where commit statuses go.");
+                Where::Unknown(Instant::now() + AGAIN * 6)
+            }
+        };
+    }
+
+    fn knock_again(&self, telling: &mut Telling) {
+        telling.forge = Where::Unknown(Instant::now());
+        telling.ledger.credential_changed(Timestamp::now());
+    }
+
+    /// A commit is told what it did; that its repository can't be read is no news about it.
+    fn say(&self, report: &Report, telling: &mut Telling) {
+        if report.commit.is_empty() || matches!(telling.forge, Where::Nowhere) {
+            return;
+        }
+        telling.ledger.say(&report.commit, &self.context, report::verdict(report), Timestamp::now());
+    }
+
+    /// Sends what is due. Returns when to ask again; none if only news matter.
+    async fn post(&self, telling: &mut Telling) -> Option<Instant> {
+        let forge = match &telling.forge {
+            Where::Forge(forge) => forge.clone(),
+            Where::Unknown(when) => return Some(*when),
+            Where::Nowhere => return None,
+        };
         loop {
-            let next = self.ledger.borrow_mut().next(Timestamp::now());
-            let posting = match next {
+            let posting = match telling.ledger.next(Timestamp::now()) {
                 Next::Post(posting) => posting,
-                Next::At(time) => return Instant::now() + until(time),
-                Next::Nothing => return far(),
+                Next::At(time) => return Some(Instant::now() + until(time)),
+                Next::Nothing => return None,
             };
-            let status = CommitStatus::of(&posting);
-            let outcome = forge.post(&posting.commit, &status).await;
-            self.leader.metrics.commit_status(&outcome);
-            let mut ledger = self.ledger.borrow_mut();
-            match outcome {
-                Ok(()) => ledger.confirmed(&posting.commit, &posting.context, Timestamp::now()),
-                Err(error) => {
-                    tracing::warn!(commit = %posting.commit, %error, "Could not post the commit status.");
-                    ledger.failed(&posting.commit, &posting.context, error.then(), Timestamp::now(), crate::agent::random());
+            let outcome = forge.post(&posting.commit, &CommitStatus::new(&posting.context, &posting.verdict)).await;
+            self.leader.metrics.status_sent(outcome.as_ref().map_or_else(forge::Error::label, |()| "sent"));
+            self.posted(telling, &posting, outcome);
+        }
+    }
+
+    fn posted(&self, telling: &mut Telling, posting: &Posting, outcome: Result<(), forge::Error>) {
+        let now = Timestamp::now();
+        match outcome {
+            Ok(()) => telling.ledger.confirmed(&posting.commit, &posting.context, now),
+            Err(error) => {
+                tracing::warn!(sync = %self.leader.name, commit = %posting.commit, %error, "Could not post the commit status.");
+                if matches!(error, forge::Error::CredentialRefused { .. }) {
+                    self.access_refused.notify_one();
                 }
+                telling.ledger.failed(&posting.commit, &posting.context, error.then(), now, random());
             }
         }
     }
@@ -101,67 +172,72 @@ impl Teller<'_> {
         self.leader.state.borrow().next_deadline().map(|time| Instant::now() + until(time))
     }
 
-    /// The Sync's status as it should be; times and counts are as of now.
-    fn status(&self, report: &Report, told: &Told) -> SyncStatus {
+    /// The Sync's status as it should be.
+    fn status(&self, report: &Report, telling: &Telling) -> SyncStatus {
         let state = self.leader.state.borrow();
-        let verdict = report::verdict(report);
-        let error = state.source_error.as_deref().map(report::redact);
-        let said = report::state(report);
-        let word = if error.is_some() { State::AgentError } else { said };
-        let mut shown = report.clone();
-        shown.agent_error = shown.agent_error.or_else(|| error.clone());
+        let (word, message, shown) = told(report, state.source_error.as_deref());
         let generation = self.leader.sync.metadata.generation;
-        let applied = (said == State::InSync || said == State::Waiting).then(|| state.applied_at.map(|time| time.to_string())).flatten();
+        let applied = state.applied_at.map(|time| time.to_string());
         let revision = RevisionStatus { short: state.short.clone(), commit: state.commit.clone(), applied };
         SyncStatus {
             observed_generation: generation,
             state: Some(word.as_str().to_owned()),
-            message: Some(error.unwrap_or(verdict.description)),
+            message: Some(message),
             revision: (!state.commit.is_empty()).then_some(revision),
             objects: Some(i64::try_from(report.objects).unwrap_or(i64::MAX)),
             cluster: Some(state.cluster.clone()),
-            conditions: report::conditions(&shown, &told.status.conditions, generation, Timestamp::now()),
+            conditions: report::conditions(&shown, &telling.written.conditions, generation, Timestamp::now()),
             apps: state.app_statuses(),
             failures: report::failure_statuses(report),
-            ledger: self.ledger.borrow().entries(),
+            ledger: telling.ledger.entries(),
         }
     }
 
     /// Writes the Sync's status if it says something new; numbers alone wait a second.
-    async fn write(&self, report: &Report, told: &mut Told) {
-        let status = self.status(report, told);
-        let urgent = status.state != told.status.state || status.failures != told.status.failures || status.ledger != told.status.ledger;
-        if status == told.status || (!urgent && Instant::now() < told.write_at) {
+    async fn write(&self, status: &SyncStatus, telling: &mut Telling) {
+        let old = &telling.written;
+        let urgent = status.state != old.state || status.failures != old.failures || status.ledger != old.ledger;
+        if status == old || (!urgent && Instant::now() < telling.write_at) {
             return;
         }
-        match self.cluster.write_status(&self.leader.sync, &status).await {
-            Ok(()) => (told.status, told.write_at) = (status, Instant::now() + WRITE),
+        match self.leader.cluster.set_status(&self.leader.sync, status).await {
+            Ok(()) => (telling.written, telling.write_at) = (status.clone(), Instant::now() + WRITE),
             Err(refusal) => {
-                tracing::warn!(%refusal, "Could not write the status of the Sync.");
-                told.write_at = Instant::now() + AGAIN;
+                tracing::warn!(sync = %self.leader.name, %refusal, "Could not write the status of the Sync.");
+                telling.write_at = Instant::now() + AGAIN;
             }
         }
     }
 
     /// One event for each turn that matters: what `kubectl describe` shows.
-    async fn event(&self, report: &Report, told: &mut Told) {
-        let (state, message) = match &self.leader.state.borrow().source_error {
-            Some(error) => (State::AgentError, report::redact(error)),
-            None => (report::state(report), report::verdict(report).description),
+    async fn event(&self, report: &Report, telling: &mut Telling) {
+        let (state, note, short) = {
+            let known = self.leader.state.borrow();
+            let (state, message, _) = told(report, known.source_error.as_deref());
+            (state, message, known.short.clone())
         };
-        let short = self.leader.state.borrow().short.clone();
-        let turn = (state, short.clone(), if state == State::InSync { String::new() } else { message.clone() });
-        let worth = matches!(state, State::InSync | State::Failed | State::AgentError | State::Suspended);
-        if !worth || told.event.as_ref() == Some(&turn) {
+        // How long it took and how many there are is no turn.
+        let turn = (state, short.clone(), if state == State::InSync { String::new() } else { note.clone() });
+        if telling.turn.as_ref() == Some(&turn) || !matches!(state, State::InSync | State::Failed | State::AgentError | State::Suspended) {
             return;
         }
-        told.event = Some(turn);
-        let kind = if matches!(state, State::InSync | State::Suspended) { EventKind::Normal } else { EventKind::Warning };
-        let note = if short.is_empty() { message } else { format!("{short}: {message}") };
-        if let Err(refusal) = self.cluster.event(&self.leader.sync, kind, state.as_str(), &note).await {
-            tracing::warn!(%refusal, "Could not write an event.");
+        telling.turn = Some(turn);
+        let tone = if matches!(state, State::InSync | State::Suspended) { Tone::Normal } else { Tone::Warning };
+        let note = if short.is_empty() { note } else { format!("{short}: {note}") };
+        let event = Event { tone, reason: state.as_str(), action: "Sync", note: &note };
+        if let Err(refusal) = telling.events.tell(&self.leader.sync, &event).await {
+            tracing::warn!(sync = %self.leader.name, %refusal, "Could not write an event.");
         }
     }
+}
+
+/// The state, the message and the report as the Sync shows them: there, that the repository can't be read is news.
+fn told(report: &Report, source_error: Option<&str>) -> (State, String, Report) {
+    let mut shown = report.clone();
+    if let Some(error) = source_error {
+        shown.agent_error.get_or_insert_with(|| error.to_owned());
+    }
+    (report::state(&shown), report::verdict(&shown).description, shown)
 }
 
 fn until(time: Timestamp) -> Duration {

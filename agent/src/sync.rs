@@ -13,17 +13,18 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use overlays::object::{ObjectId, Origin};
-use overlays::tree::Tree;
+use overlays::path::RepoPath;
+use overlays::tree::{Tree, WithFile};
 use overlays::{Cache, Fingerprint, Options, Rendered};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::api;
 use crate::cluster::{self, Applied, Applying, Change, Cluster, Deleted, Doomed, Mark, Refusal, Resource};
 use crate::facts::Facts;
-use crate::fleet::{self, App};
+use crate::fleet::{self, App, AppError, Root};
 use crate::git::{self, CommitId, Reference, Revision};
-use crate::inventory::{GroupKind, Inventory};
-use crate::plan::{HeldReason, Outcome, Plan, Prune, Step, Wanted, Word};
+use crate::inventory::{self, GroupKind, Inventory};
+use crate::plan::{Definition, HeldReason, Outcome, Plan, Prune, Step, Wanted, Word};
 use crate::queue::Cause;
 use crate::report::{Failure, Held};
 use crate::metrics::Metrics;
@@ -94,7 +95,7 @@ pub struct Leader {
     /// The Sync as it was when this leader began; a changed one gets a new leader.
     pub sync: Arc<api::Sync>,
     /// The repository.
-    pub source: Source,
+    pub source: RefCell<Source>,
     /// What is followed in it.
     pub reference: Reference,
     /// The API server as the agent itself uses it.
@@ -106,7 +107,7 @@ pub struct Leader {
     /// How our objects are marked, but for the app.
     pub mark: Mark,
     /// Says whether this process may still write.
-    pub fence: Rc<dyn Fn() -> bool>,
+    pub fence: cluster::lease::Fence,
     /// Kinds to be watched go here.
     pub watched: tokio::sync::mpsc::UnboundedSender<Resource>,
     /// What is measured.
@@ -177,7 +178,8 @@ impl Leader {
     /// # Errors
     /// The repository or the API server could not be used at all; what runs stays as it is.
     pub async fn sync(&self, commit: CommitId, cause: Cause) -> Result<(), Error> {
-        let revision = self.source.fetch(&self.reference, commit).await?;
+        let source = self.source.borrow().clone();
+        let revision = source.fetch(&self.reference, commit).await?;
         let course = self.survey(&revision, cause).await?;
         self.set_out(&revision, &course);
         self.deliver_all(&course).await?;
@@ -189,14 +191,17 @@ impl Leader {
 
     /// Finds the apps of the revision, and which of them have something to do.
     async fn survey(&self, revision: &Revision, cause: Cause) -> Result<Course, Error> {
-        let (source, facts, path, revision) = (self.source.clone(), self.facts.clone(), self.sync.spec.path.clone(), revision.clone());
+        let (source, facts, spec, revision) = (self.source.borrow().clone(), self.facts.clone(), self.sync.spec.clone(), revision.clone());
         let (tree, fleet) = blocking(move || {
             let tree = source.tree(&revision)?;
-            let fleet = fleet::read_text(&*tree, &path).map(|fleet| (fleet.apps(&*tree, &fleet.facts(facts)), fleet.prune_allowed()));
+            let fleet = read_fleet(&*tree, &spec).map(|fleet| (fleet.apps(&*tree, &facts), fleet.prune()));
             Ok::<_, git::Error>((tree, fleet))
         })
         .await??;
-        let ((apps, errors), prune_allowed) = fleet.unwrap_or_else(|error| ((Vec::new(), vec![error]), false));
+        let (apps, errors, prune_allowed) = match fleet {
+            Ok(((apps, errors), prune_allowed)) => (apps, errors, prune_allowed),
+            Err(errors) => (Vec::new(), errors.0.into_iter().map(|error| AppError { app: None, error }).collect(), false),
+        };
         let cache = self.cache.borrow_mut().take().unwrap_or_default();
         let workshop = Arc::new(Mutex::new((tree, cache)));
         let legs = self.legs(apps, cause, &workshop).await?;
@@ -223,7 +228,7 @@ impl Leader {
 
     fn applied_inputs(&self, app: &App) -> Option<(overlays::Inputs, Fingerprint)> {
         let state = self.state.borrow();
-        let known = state.apps.get(&app.name).filter(|known| known.root == app.root_text())?;
+        let known = state.apps.get(&app.name).filter(|known| known.root == root_text(app))?;
         known.inputs.clone()
     }
 
@@ -260,7 +265,7 @@ impl Leader {
             }
         };
         let said = rendered.annotations.get(api::PRUNE_ANNOTATION).is_some_and(|word| word == api::ALLOW);
-        let word = Word { app: said || app.prune_allowed || course.prune_allowed, ..Word::default() };
+        let word = Word { app: said || app.prune || course.prune_allowed, ..Word::default() };
         let delivery = self.bring(&app.name, &rendered, &word).await?;
         self.record(app, delivery, Some((rendered.inputs, print)));
         Ok(())
@@ -298,7 +303,7 @@ impl Leader {
         self.metrics.rendered();
         let (name, app) = (app.name.clone(), app.clone());
         let rendered = in_shop(workshop, move |tree, cache| {
-            let rendered = app.render(tree, &Options::default(), cache)?;
+            let rendered = render(&app, tree, &Options::default(), cache)?;
             let print = rendered.inputs.fingerprint(tree).map_err(overlays::Error::from)?;
             Ok::<_, overlays::Errors>((rendered, print))
         });
@@ -318,7 +323,7 @@ impl Leader {
     /// Finds out how each object is addressed and where it will live, and refuses what another app has claimed.
     async fn identify(&self, app: &str, rendered: &Rendered) -> Result<(Vec<Item>, Delivery), Error> {
         let objects = rendered.manifest.objects();
-        let defined: BTreeMap<GroupKind, bool> = objects.iter().filter_map(definition).collect();
+        let defined: BTreeMap<GroupKind, bool> = objects.iter().filter_map(definition).map(|defined| (defined.kind, defined.namespaced)).collect();
         let (mut items, mut delivery, mut taken) = (Vec::new(), Delivery::default(), BTreeSet::new());
         for (index, object) in objects.iter().enumerate() {
             let resource = match self.hands.resolve(object.api_version(), &object.id().kind).await {
@@ -345,8 +350,8 @@ impl Leader {
         } else if id.namespace.is_empty() {
             id.namespace.clone_from(&self.mark.default_namespace);
         }
-        let defines = definition(object).map(|(kind, _)| kind);
-        let wanted = Wanted { id, api_version: object.api_version().to_owned(), namespaced, defines };
+        let defines = definition(object);
+        let wanted = Wanted { id, namespaced, defines };
         Item { wanted, resource, object: index, origin: Rc::new(object.origin().clone()) }
     }
 
@@ -396,13 +401,17 @@ impl Leader {
             return Ok(());
         }
         self.may_write()?;
-        self.cluster.write_inventory(&self.sync, &self.mark.applyset, &inventory).await?;
+        let namespace = self.sync.metadata.namespace.as_deref().unwrap_or_default();
+        let labels = BTreeMap::from([(inventory::ID_LABEL.to_owned(), Some(self.mark.applyset.clone()))]);
+        let annotations = inventory.to_annotations(namespace, env!("CARGO_PKG_VERSION"));
+        let annotations = annotations.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        self.cluster.mark_sync(&self.sync, &labels, &annotations).await?;
         *self.inventory.borrow_mut() = inventory;
         Ok(())
     }
 
     fn may_write(&self) -> Result<(), Error> {
-        if (self.fence)() { Ok(()) } else { Err(Error::LeaseLost) }
+        if self.fence.still_held(std::time::Instant::now()) { Ok(()) } else { Err(Error::LeaseLost) }
     }
 
     async fn apply_waves(&self, app: &str, rendered: &Rendered, plan: &Plan, items: &[Item], delivery: &mut Delivery) -> Result<(), Error> {
@@ -573,7 +582,7 @@ impl Leader {
             failures: delivery.failures,
             held: delivery.held,
             inputs: inputs.filter(|_| complete),
-            root: app.root_text(),
+            root: root_text(app),
             dirty: false,
             unhealthy_since: None,
         };
@@ -613,8 +622,8 @@ fn outcome(change: Change) -> Outcome {
     }
 }
 
-/// For a CustomResourceDefinition: the kind that it defines, and whether its objects live in namespaces.
-fn definition(object: &overlays::object::Object) -> Option<(GroupKind, bool)> {
+/// For a CustomResourceDefinition: what it defines.
+fn definition(object: &overlays::object::Object) -> Option<Definition> {
     let id = object.id();
     if id.kind != "CustomResourceDefinition" {
         return None;
@@ -622,7 +631,7 @@ fn definition(object: &overlays::object::Object) -> Option<(GroupKind, bool)> {
     let json = object.to_json().ok()?;
     let text = |pointer: &str| json.pointer(pointer)?.as_str().map(str::to_owned);
     let kind = GroupKind { group: text("/spec/group")?, kind: text("/spec/names/kind")? };
-    Some((kind, text("/spec/scope").as_deref() == Some("Namespaced")))
+    Some(Definition { kind, namespaced: text("/spec/scope").as_deref() == Some("Namespaced") })
 }
 
 fn held_words(app: &str, held: &crate::plan::Held) -> Held {
@@ -635,17 +644,48 @@ fn held_words(app: &str, held: &crate::plan::Held) -> Held {
     Held { app: app.to_owned(), count, reason }
 }
 
-fn repository_failure(error: &fleet::Error) -> Failure {
-    Failure { app: error.app().unwrap_or_default().to_owned(), object: None, place: error.place(), reason: error.to_string() }
+fn repository_failure(error: &AppError) -> Failure {
+    failure(error.app.as_deref().unwrap_or_default(), &error.error)
 }
 
 fn render_failures(app: &str, errors: &overlays::Errors) -> Vec<Failure> {
-    let failure = |error: &overlays::Error| {
-        let place = error.place().map(|place| place.origin.clone());
-        let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        Failure { app: app.to_owned(), object: None, place, reason: format!("{error}{hint}") }
-    };
-    errors.0.iter().map(failure).collect()
+    errors.0.iter().map(|error| failure(app, error)).collect()
+}
+
+fn failure(app: &str, error: &overlays::Error) -> Failure {
+    let place = error.place().map(|place| place.origin.clone());
+    let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+    Failure { app: app.to_owned(), object: None, place, reason: format!("{error}{advice}") }
+}
+
+/// The fleet at the path of a Sync. A repository that is one app is named by its URL.
+fn read_fleet(tree: &dyn Tree, spec: &api::SyncSpec) -> Result<fleet::Fleet, overlays::Errors> {
+    let path = RepoPath::new(&spec.path).map_err(|error| overlays::Error::new(overlays::Stage::Layer, format!("spec.path: {error}")))?;
+    let name = spec.url.trim_end_matches('/').trim_end_matches(".git");
+    fleet::read(tree, &path, name.rsplit(['/', ':']).next().unwrap_or("app"))
+}
+
+/// Renders an app as it is for one cluster.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn render(app: &App, tree: &dyn Tree, options: &Options, cache: &mut Cache) -> Result<Rendered, overlays::Errors> {
+    match &app.root {
+        Root::Directory(path) => overlays::render(tree, path, options, cache),
+        Root::Stacked { at, kustomization } => {
+            let file = at.join("kustomization.yaml").map_err(|error| overlays::Error::new(overlays::Stage::Layer, error.to_string()))?;
+            let stacked = WithFile::new(tree, file, kustomization.as_bytes()).map_err(overlays::Error::from)?;
+            overlays::render(&stacked, at, options, cache)
+        }
+    }
+}
+
+/// What an app is rendered from, to be compared: another stack of the same directories is another app.
+fn root_text(app: &App) -> String {
+    match &app.root {
+        Root::Directory(path) => path.to_string(),
+        Root::Stacked { at, kustomization } => format!("{at}\n{kustomization}"),
+    }
 }
 
 /// Runs on the thread for rendering with the revision's files and the parsed blobs.

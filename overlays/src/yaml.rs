@@ -2,6 +2,7 @@
 //!
 //! It must not know what a Kubernetes object is: it deals in nodes.
 
+mod compose;
 mod emit;
 mod error;
 mod json;

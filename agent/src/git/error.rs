@@ -190,6 +190,11 @@ impl Error {
         )
     }
 
+    /// Whether other credentials may help: they may have been rotated since they were read.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Credential { .. } | Self::NotFound { .. })
+    }
+
     /// How long the server asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
