@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Cluster;
 use super::body::without_secrets;
-use super::delete::Doomed;
+use super::delete::{Doomed, Propagation};
 use super::discovery::{Resource, parse};
 use super::refusal::{Conflict, Fault, Refusal};
 use super::wire::{APPLY, Answer, Call};
@@ -118,9 +118,12 @@ impl Cluster {
         Ok(Applied { change: Change::Replaced, ..applied })
     }
 
-    /// "Not found" on an apply means that the kind is gone: a namespace that is missing is answered with its name.
+    /// "No such resource" on an apply means that the kind is gone.
     async fn explained(&self, resource: &Resource, refusal: Refusal) -> Refusal {
-        let Refusal::NotFound { .. } = refusal else { return refusal };
+        match &refusal {
+            Refusal::NotFound { message } if message.contains("the requested resource") || message.contains("page not found") => {}
+            _ => return refusal,
+        }
         self.discovery.forget(&resource.api_version()).await;
         Refusal::NoKind { api_version: resource.api_version(), kind: resource.kind.clone() }
     }
@@ -136,15 +139,15 @@ fn id_of(resource: &Resource, body: &Value) -> Result<ObjectId, Refusal> {
 }
 
 /// Kinds that own others are waited for with all that they own: an old ReplicaSet or pod left behind would meet its successor.
-fn propagation(resource: &Resource) -> &'static str {
+fn propagation(resource: &Resource) -> Propagation {
     match resource.group.as_str() {
-        "apps" | "batch" => "Foreground",
-        _ => "Background",
+        "apps" | "batch" => Propagation::Foreground,
+        _ => Propagation::Background,
     }
 }
 
 fn deadline(resource: &Resource) -> Duration {
-    Duration::from_secs(if propagation(resource) == "Foreground" { 90 } else { 30 })
+    Duration::from_secs(if propagation(resource) == Propagation::Foreground { 90 } else { 30 })
 }
 
 fn applied(answer: &Answer, known: Option<&str>, conflicts: Vec<Conflict>) -> Result<Applied, Refusal> {

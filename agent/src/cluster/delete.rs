@@ -27,8 +27,17 @@ pub struct Doomed<'a> {
     pub uid: Option<&'a str>,
     /// The id of our ApplySet, which it must bear.
     pub applyset: &'a str,
-    /// What becomes of what it owns: `Background` or `Foreground`.
-    pub propagation: &'static str,
+    /// What becomes of what it owns.
+    pub propagation: Propagation,
+}
+
+/// What becomes of the objects that an object owns, when it is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// They are deleted after it.
+    Background,
+    /// They are deleted before it: it is gone when they are.
+    Foreground,
 }
 
 /// What a delete came to.
@@ -120,7 +129,10 @@ impl Cluster {
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": doomed.propagation,
+            "propagationPolicy": match doomed.propagation {
+                Propagation::Background => "Background",
+                Propagation::Foreground => "Foreground",
+            },
             "preconditions": {"uid": seen.uid, "resourceVersion": seen.resource_version},
         });
         let path = doomed.resource.object(&doomed.id.namespace, &doomed.id.name);

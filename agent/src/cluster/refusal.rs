@@ -147,7 +147,7 @@ impl Refusal {
     /// Reads a `Status`; `code` is that of HTTP, which wins over the one inside.
     pub fn of(code: u16, status: &Status) -> Self {
         match code {
-            401 => Self::Other { code, message: brief(&status.message) },
+            401 => Self::Other { code, message: "the API server does not know our credentials, or no longer".to_owned() },
             403 => forbidden(status),
             404 => not_found(status),
             409 => conflict(status),

@@ -28,6 +28,8 @@ const LASTS: f64 = 1740.0;
 /// How long a stream may be silent. Servers send a bookmark every minute or two, also where nothing changes, so more means that the
 /// connection is dead and that nobody told us: events would be missed.
 const SILENCE: Duration = Duration::from_secs(240);
+/// How often a failure that will not pass by itself is met with a short pause.
+const QUICK_TRIES: u32 = 8;
 /// The longest pause after a failure that will not pass by itself (no rights, no such kind).
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 
@@ -172,7 +174,7 @@ impl Feed {
             }
             // The end of a stream is nothing to speak of, unless it ends before anything came, again and again.
             Ok(None) | Err(Refusal::Away { .. }) => {
-                self.tries += u32::from(stream.lines.silent);
+                self.tries = QUICK_TRIES.min(self.tries + u32::from(stream.lines.silent));
                 (At::Between(version), None)
             }
             Err(Refusal::Expired) => (At::Nowhere, None),
@@ -190,7 +192,7 @@ impl Feed {
     async fn rest(&mut self) {
         match self.tries {
             0 => {}
-            tries if self.blind && tries > 8 => tokio::time::sleep(LONG_PAUSE.mul_f64(1.0 - jitter() / 2.0)).await,
+            tries if tries > QUICK_TRIES => tokio::time::sleep(LONG_PAUSE.mul_f64(1.0 - jitter() / 2.0)).await,
             tries => tokio::time::sleep(backoff(tries)).await,
         }
     }
@@ -202,15 +204,12 @@ impl Feed {
     }
 
     fn failed(&mut self, at: At, refusal: Refusal) -> (At, Option<Told>) {
-        // What will not pass by itself is not asked for again and again.
-        self.tries = if refusal.is_transient() { self.tries.min(7) + 1 } else { LONG_AGO };
+        // What will not pass by itself is not asked for quickly for ever. A few times it is: a new kind is not served everywhere at once.
+        self.tries = if refusal.is_transient() { QUICK_TRIES.min(self.tries + 1) } else { self.tries.saturating_add(1) };
         self.blind = true;
         (at, Some(Told::Blind(refusal)))
     }
 }
-
-/// More tries than there are steps of the backoff.
-const LONG_AGO: u32 = 9;
 
 fn cut_off() -> Refusal {
     Refusal::Away { message: "the connection broke while the state was told".to_owned() }

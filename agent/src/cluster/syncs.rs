@@ -10,7 +10,7 @@ use super::Cluster;
 use super::discovery::{Resource, parse};
 use super::refusal::Refusal;
 use super::stream::{Feed, Told};
-use super::wire::{APPLY, Call, MERGE};
+use super::wire::{Call, JSON_PATCH, MERGE};
 use crate::api::{FIELD_MANAGER, Sync, SyncStatus};
 
 /// What is told of the Syncs.
@@ -48,12 +48,15 @@ impl Cluster {
     /// Writes the whole status of a Sync; fields that it does not have are removed. Nothing is written to one made anew under the same name.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] if it is gone; whatever else the server refuses.
+    /// [`Refusal::NotFound`] if it is gone, [`Refusal::Invalid`] if it was made anew; whatever else the server refuses.
     pub async fn set_status(&self, sync: &Sync, status: &SyncStatus) -> Result<(), Refusal> {
-        let metadata = json!({"name": sync.metadata.name, "namespace": sync.metadata.namespace, "uid": sync.metadata.uid});
-        let body = json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "Sync", "metadata": metadata, "status": status});
-        let path = format!("{}/status?fieldManager={FIELD_MANAGER}&force=true", path(sync));
-        self.wire.call(&Call::new(Method::PATCH, path).body(APPLY, &body)?).await.map(drop)
+        // A uid in an apply or a merge is ignored here (the server takes the metadata of what is there), so the patch tests it.
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": sync.metadata.uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let path = format!("{}/status?fieldManager={FIELD_MANAGER}", path(sync));
+        self.wire.call(&Call::new(Method::PATCH, path).body(JSON_PATCH, &patch)?).await.map(drop)
     }
 
     /// Sets labels and annotations of a Sync, as an inventory has them; `None` removes one. Others are left alone.

@@ -47,7 +47,7 @@ pub(super) struct Answer {
     pub(super) code: u16,
     /// The server's clock when it answered, to the second.
     pub(super) date: Option<Timestamp>,
-    /// How long the server had it.
+    /// How long it took, from the first try.
     pub(super) took: Duration,
     /// The body.
     pub(super) body: Vec<u8>,
@@ -66,6 +66,7 @@ enum Failed {
 pub(super) const JSON: &str = "application/json";
 pub(super) const APPLY: &str = "application/apply-patch+yaml";
 pub(super) const MERGE: &str = "application/merge-patch+json";
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 /// Names, labels and the rest of `metadata` only.
 pub(super) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
@@ -138,7 +139,8 @@ impl Wire {
         let mut tries = 0;
         loop {
             let failed = match self.once(call, patience.saturating_sub(started.elapsed())).await {
-                Ok(answer) => return Ok(answer),
+                // The time of all tries: one that was lost may have been the one that wrote.
+                Ok(answer) => return Ok(Answer { took: started.elapsed(), ..answer }),
                 Err(failed) => failed,
             };
             let pause = pause(&failed, tries);
@@ -156,11 +158,10 @@ impl Wire {
             return Err(final_refusal(Refusal::LeaseLost));
         }
         let request = call.request(self.acting_as.as_ref()).map_err(final_refusal)?;
-        let started = Instant::now();
         let asked = async {
             let (code, headers, mut body) = self.open_request(request).await?;
             let body = collect(&mut body, MOST_BYTES).await.map_err(Failed::Broken)?;
-            Ok(Answer { code, date: date(&headers), took: started.elapsed(), body })
+            Ok(Answer { code, date: date(&headers), took: Duration::ZERO, body })
         };
         tokio::time::timeout(ONE_TRY.min(left), asked).await.unwrap_or(Err(Failed::Slow))
     }
@@ -248,7 +249,8 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    super::refusal::brief(&words)
+    // What kube puts before it says nothing to a reader.
+    super::refusal::brief(words.trim_start_matches("ServiceError: "))
 }
 
 /// Escapes a text for a path or a query (RFC 3986: all but the unreserved characters).
