@@ -19,7 +19,7 @@ use overlays::{Cache, Fingerprint, Options, Rendered};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::api;
-use crate::cluster::{self, Applied, Applying, Change, Cluster, Deleted, Doomed, Mark, Refusal, Resource};
+use crate::cluster::{self, Applied, Applying, Change, Cluster, Deleted, Doomed, Mark, Propagation, Refusal, Resource};
 use crate::facts::Facts;
 use crate::fleet::{self, App, AppError, Root};
 use crate::git::{self, CommitId, Reference, Revision};
@@ -586,7 +586,7 @@ impl Leader {
 
     async fn try_delete(&self, id: &ObjectId, uid: Option<&str>) -> Result<Deleted, Refusal> {
         let resource = self.hands.resolve_any(&id.group, &id.kind).await?;
-        let doomed = Doomed { resource: &resource, id, uid, applyset: &self.mark.applyset, propagation: "Background" };
+        let doomed = Doomed { resource: &resource, id, uid, applyset: &self.mark.applyset, propagation: Propagation::Background };
         self.hands.delete(&doomed).await
     }
 
