@@ -8,4 +8,5 @@ mod examples;
 mod forge;
 mod git;
 mod ground;
+mod sync;
 mod tidy;
