@@ -3,7 +3,7 @@
 //! One loop owns everything that happens to the Sync; a sync runs beside it and is dropped when a newer commit makes it pointless.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -310,8 +310,8 @@ struct Helm<'a> {
     drift_wait: Duration,
     /// Since when the API server has been away.
     away_since: Option<Instant>,
-    /// Kinds that are being told from the beginning, and what was told of them so far.
-    listing: HashMap<Resource, BTreeSet<ObjectId>>,
+    /// Kinds that are being told from the beginning, and what was there before and has not been told yet.
+    listing: HashMap<Resource, BTreeMap<ObjectId, String>>,
 }
 
 impl Led {
@@ -477,11 +477,13 @@ impl<'a> Helm<'a> {
     fn notice(&mut self, seen: Seen) {
         let leader = &self.led.leader;
         match seen {
-            Seen::Restarted(kind) => _ = self.listing.insert(kind, BTreeSet::new()),
+            Seen::Restarted(kind) => {
+                // What is made from now on may come after the list; only what was there before can be missing from it.
+                let before = leader.state.borrow().present(&kind.group, &kind.kind);
+                self.listing.insert(kind, before);
+            }
             Seen::Object(record) => {
-                if let Some((_, told)) = self.listing.iter_mut().find(|(kind, _)| kind.group == record.id.group && kind.kind == record.id.kind) {
-                    told.insert(record.id.clone());
-                }
+                self.listing.values_mut().for_each(|missing| _ = missing.remove(&record.id));
                 leader.state.borrow_mut().seen(sighting(record));
             }
             Seen::Deleted(record) => self.drifted |= leader.is_gone(&record.id, &record.uid),
@@ -494,12 +496,12 @@ impl<'a> Helm<'a> {
         leader.changed.notify_waiters();
     }
 
-    /// A kind was told from the beginning to the end: what was not told does not exist.
+    /// A kind was told from the beginning to the end: what was there before and was not told does not exist.
     fn whole(&mut self, kind: &Resource) {
-        let mut state = self.led.leader.state.borrow_mut();
-        state.blind.remove(&kind.name());
-        if let Some(told) = self.listing.remove(kind) {
-            self.drifted |= state.only((&kind.group, &kind.kind), &told);
+        let leader = &self.led.leader;
+        leader.state.borrow_mut().blind.remove(&kind.name());
+        for (id, uid) in self.listing.remove(kind).unwrap_or_default() {
+            self.drifted |= leader.is_gone(&id, &uid);
         }
     }
 

@@ -207,13 +207,10 @@ impl State {
         }
     }
 
-    /// Everything that is ours and that the API server no longer has, as a complete list shows.
-    pub fn only(&mut self, kind: (&str, &str), present: &BTreeSet<ObjectId>) -> bool {
-        let missing: Vec<ObjectId> = (self.objects.iter())
-            .filter(|(id, record)| (id.group.as_str(), id.kind.as_str()) == kind && !record.uid.is_empty() && !present.contains(*id))
-            .map(|(id, _)| id.clone())
-            .collect();
-        missing.iter().fold(false, |any, id| self.gone(id, "") || any)
+    /// The objects of a kind that the API server is known to have, with their uids.
+    pub fn present(&self, group: &str, kind: &str) -> BTreeMap<ObjectId, String> {
+        let present = self.objects.iter().filter(|(id, record)| id.kind == kind && id.group == group && !record.uid.is_empty());
+        present.map(|(id, record)| (id.clone(), record.uid.clone())).collect()
     }
 
     /// What an app owns in the cluster.
@@ -267,7 +264,7 @@ impl State {
         };
         let blocked = self.apps.values().any(|app| matches!(app.stage, Stage::Blocked(_)));
         let moving = self.apps.values().any(|app| matches!(app.stage, Stage::Pending | Stage::Applying));
-        report.progress = if self.syncing && moving {
+        report.progress = if (self.syncing && moving) || self.commit.is_empty() {
             Progress::Applying
         } else if self.syncing || blocked || report.waiting_count > 0 {
             Progress::Waiting
@@ -277,7 +274,7 @@ impl State {
         if report.progress == Progress::Finished && !self.commit.is_empty() {
             self.took.get_or_insert_with(|| since(self.started, now));
         }
-        report.took = self.took.unwrap_or_else(|| since(self.started, now));
+        report.took = self.took.unwrap_or_else(|| if self.commit.is_empty() { Duration::ZERO } else { since(self.started, now) });
         report
     }
 
