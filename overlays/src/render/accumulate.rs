@@ -130,7 +130,7 @@ impl Build<'_> {
         if above.len() >= MAX_DEPTH {
             return Err(at(self, Error::new(Stage::Layer, format!("layers include each other more than {MAX_DEPTH} deep"))));
         }
-        self.layer(path).map_err(|error| at(self, error))
+        self.layer(path, false).map_err(|error| at(self, error))
     }
 
     /// Adds what another part of the tree came to.

@@ -57,7 +57,7 @@ impl Build<'_> {
             let plain = self.plain(root)?;
             return Ok((self.finish(plain, None, options)?, BTreeMap::new()));
         }
-        let layer = self.layer(root)?;
+        let layer = self.layer(root, true)?;
         let accumulated = self.accumulate(&layer, &[], Accumulated::default())?;
         let sorting = layer.kustomization.sort_options.as_ref();
         let finished = self.finish(accumulated, sorting, options);
@@ -76,6 +76,10 @@ impl Build<'_> {
         references::fix(&mut objects, &config)?;
         vars.resolve(&mut objects, &config.var_references)?;
         objects.retain(|object| object.annotation(LOCAL).is_none_or(|value| value == "false"));
+        if let Some(object) = objects.iter().find(|object| object.name().is_empty() || object.kind().is_empty()) {
+            let message = format!("a step took the name or kind of the object at {}", object.origin());
+            return Err(Error::new(Stage::Transform, message).at(object.origin().clone()).into());
+        }
         sort(&mut objects, sorting, options.order).map_err(|message| Error::new(Stage::Layer, message))?;
         let files = self.source.files();
         for object in &mut objects {
