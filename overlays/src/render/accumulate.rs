@@ -124,7 +124,7 @@ impl Build<'_> {
             return Err(at(self, error.hint("two entries of a list may have become one: check their indentation")));
         }
         if let Some(ancestor) = above.iter().find(|ancestor| ancestor.is_within(path)) {
-            let error = Error::new(Stage::Layer, format!("`{name}` is a cycle: `{path}` includes `{ancestor}`, which is being built"));
+            let error = Error::new(Stage::Layer, format!("`{name}` is a cycle: `{path}` is or holds `{ancestor}`, which is being built"));
             return Err(at(self, error.hint("a layer can't include itself, a layer that includes it, or a directory above it")));
         }
         if above.len() >= MAX_DEPTH {
@@ -211,6 +211,9 @@ pub(super) fn absorb(objects: &mut Objects, object: Object, behavior: Behavior) 
 
 fn absent(name: &str, path: &RepoPath) -> Error {
     let error = Error::new(Stage::Layer, format!("`{path}` does not exist"));
+    if is_ambiguous(name) {
+        return error.hint("two entries of a list may have become one: check their indentation");
+    }
     if name.contains(['*', '?', '[']) {
         error.hint("patterns are not expanded: name each file, or a directory with a kustomization")
     } else {
