@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::compose::is_allowed;
 use super::json::key_text;
-use super::parse::is_allowed;
 use super::scalar::must_quote;
 use super::{Dialect, Entry, Error, MAX_DEPTH, Node, Scalar, Value, keys, number};
 
@@ -53,7 +53,7 @@ fn is_break(c: char) -> bool {
 }
 
 /// Tabs are not: they are escaped.
-fn is_printable(c: char) -> bool {
+pub(super) fn is_printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
 }
 
