@@ -66,13 +66,13 @@ impl Build<'_> {
             return Err(at(self, Error::new(Stage::Layer, "an entry of `resources` is empty")).into());
         }
         let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
-        match self.source.kind(&path)? {
-            Some(Kind::File) => {
+        match self.source.resolve(&path)? {
+            Some((_, Kind::File)) => {
                 self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
                 let objects = self.resources(&path)?;
                 self.append(layer, objects, *mark, &mut into.objects)
             }
-            Some(Kind::Directory) => {
+            Some((path, Kind::Directory)) => {
                 let child = self.enter(layer, above, &path, name, *mark)?;
                 if child.kustomization.is_component() {
                     let error = Error::new(Stage::Layer, format!("`{name}` is a component; it can't be a resource"));
@@ -99,9 +99,9 @@ impl Build<'_> {
             return Err(Error::Missing(self.source.missing.clone()).into());
         }
         let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
-        if self.source.kind(&path)? != Some(Kind::Directory) {
+        let Some((path, Kind::Directory)) = self.source.resolve(&path)? else {
             return Err(at(self, Error::new(Stage::Layer, format!("the component `{path}` is no directory"))).into());
-        }
+        };
         let child = self.enter(layer, above, &path, name, *mark)?;
         if !child.kustomization.is_component() {
             let error = Error::new(Stage::Layer, format!("`{name}` is no component"));

@@ -48,11 +48,12 @@ const INTERNAL: [&str; 21] = [
 impl Build<'_> {
     /// Renders the root, whatever it is.
     pub(super) fn root(&mut self, root: &RepoPath, options: &Options) -> Result<(Vec<Object>, BTreeMap<String, String>), Errors> {
-        match self.source.kind(root)? {
-            Some(Kind::Directory) => {}
-            Some(Kind::File) => return Err(Error::new(Stage::Layer, format!("`{root}` is a file; a directory is needed here")).into()),
+        let root = match self.source.resolve(root)? {
+            Some((root, Kind::Directory)) => root,
+            Some((_, Kind::File)) => return Err(Error::new(Stage::Layer, format!("`{root}` is a file; a directory is needed here")).into()),
             None => return Err(Error::new(Stage::Layer, format!("the directory `{root}` does not exist")).into()),
-        }
+        };
+        let root = &root;
         if options.plain_directories && self.kustomization_file(root)?.is_none() {
             let plain = self.plain(root)?;
             return Ok((self.finish(plain, None, options)?, BTreeMap::new()));

@@ -19,11 +19,11 @@ impl Build<'_> {
     ///
     /// # Errors
     /// It holds two.
-    pub(super) fn kustomization_file(&self, directory: &RepoPath) -> Result<Option<RepoPath>, Error> {
+    pub(super) fn kustomization_file(&mut self, directory: &RepoPath) -> Result<Option<RepoPath>, Error> {
         let mut found: Vec<RepoPath> = Vec::new();
         for name in FILE_NAMES {
             let path = directory.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
-            if self.source.kind(&path)? == Some(Kind::File) {
+            if matches!(self.source.resolve(&path)?, Some((_, Kind::File))) {
                 found.push(path);
             }
         }
