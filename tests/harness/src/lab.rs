@@ -1,11 +1,13 @@
 //! Builds the lab's programs with the ordinary Go client, once, into a cache outside the checkout. Knows nothing of how they are run.
 //!
-//!     $XDG_CACHE_HOME/plimsoll/lab/            or ~/.cache/plimsoll/lab/
-//!         kubelab-1a2b3c4d5e6f7081/            the digest of all that goes in: Go's version, go.mod, go.sum, *.go, flags
-//!             kubelab
-//!         gitea-8192a3b4c5d6e7f0/
-//!             gitea  options/  templates/  public/
-//!         kubelab.lock                         held while building, so that two builders wait for each other
+//! ```text
+//! $XDG_CACHE_HOME/plimsoll/lab/            or ~/.cache/plimsoll/lab/
+//!     kubelab-1a2b3c4d5e6f7081/            the digest of all that goes in: Go's version, go.mod, go.sum, *.go, flags
+//!         kubelab
+//!     gitea-8192a3b4c5d6e7f0/
+//!         gitea  options/  templates/  public/
+//!     kubelab.lock                         held while building, so that two builders wait for each other
+//! ```
 //!
 //! A build goes to a temporary directory beside and is renamed when whole, so a directory of that name is always complete.
 
