@@ -51,7 +51,7 @@ pub enum Seen {
     Deleted(Record),
     /// All of a kind that exists has been told, and what changes will be.
     Whole(Resource),
-    /// Nothing of a kind can be seen now, and why. It is tried again; `Whole` follows when it works.
+    /// Nothing of a kind can be seen now, and why. It is tried again; `Restarted` and `Whole` follow when it works.
     Blind(Resource, Refusal),
 }
 
