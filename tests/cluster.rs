@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll::api::{Sync, SyncStatus};
 use plimsoll::cluster::lease::{Lease, Standing};
 use plimsoll::cluster::{
-    Applied, Applying, Change, Cluster, Deleted, Doomed, Event, Events, Mark, Propagation, Refusal, Resource, Seen, SyncSeen, Tone,
+    Applied, Applying, Change, Cluster, Deleted, Deletion, Event, Events, Mark, Propagation, Refusal, Resource, Seen, SyncSeen, Tone,
     Watches, body, tuned,
 };
 use serde_json::{Value, json};
@@ -51,8 +51,8 @@ impl<'a> Place<'a> {
 
     async fn delete(&self, resource: &Resource, name: &str) -> Asked<Deleted> {
         let id = resource.id(self.namespace(), name);
-        let doomed = Doomed { resource, id: &id, uid: None, applyset: &self.mark.applyset, propagation: Propagation::Background };
-        self.cluster.delete(&doomed).await
+        let deletion = Deletion { resource, id: &id, uid: None, applyset: &self.mark.applyset, propagation: Propagation::Background };
+        self.cluster.delete(&deletion).await
     }
 }
 
@@ -242,12 +242,12 @@ async fn only_what_bears_our_mark_is_deleted_and_gone_means_gone() -> Result {
     assert_eq!(place.delete(&maps, "held").await?, Deleted::Going);
     assert_eq!(place.delete(&maps, "held").await?, Deleted::Going);
     let id = maps.id(place.namespace(), "held");
-    let doomed =
-        Doomed { resource: &maps, id: &id, uid: Some(&held.uid), applyset: &place.mark.applyset, propagation: Propagation::Background };
-    let words = refused(place.cluster.delete_and_wait(&doomed, Duration::from_millis(300)).await)?.to_string();
+    let deletion =
+        Deletion { resource: &maps, id: &id, uid: Some(&held.uid), applyset: &place.mark.applyset, propagation: Propagation::Background };
+    let words = refused(place.cluster.delete_and_wait(&deletion, Duration::from_millis(300)).await)?.to_string();
     assert!(words.contains("example.com/held"), "{words}");
     place.server.patch("v1", "ConfigMap", place.namespace(), "held", "other", &json!({"metadata": {"finalizers": null}})).await?;
-    place.cluster.delete_and_wait(&doomed, SOON).await?;
+    place.cluster.delete_and_wait(&deletion, SOON).await?;
     assert!(place.cluster.is_gone(&maps, &id).await?);
     place.server.delete_namespace(place.namespace()).await
 }
