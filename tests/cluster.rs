@@ -397,6 +397,7 @@ async fn a_place_in_a_history_that_is_gone_is_given_up() -> Result {
     let (listener, mut seen) = mpsc::channel(16);
     let mut watches = Watches::new(line.cluster.clone(), place.mark.applyset.clone(), listener);
     watches.cover(std::slice::from_ref(&maps));
+    await_seen(&mut seen, "the state", |seen| matches!(seen, Seen::Whole(_))).await?;
     place.apply(&config_map("a", "1")).await?;
     await_seen(&mut seen, "the first object", |seen| is_object(seen, "a", true)).await?;
     // Still, not cut: the watch hears nothing, and does not know.

@@ -158,12 +158,7 @@ impl Feed {
         match self.open(&format!("&resourceVersion={}", escaped(&version))).await {
             Ok(stream) => (At::Following(stream, version), None),
             Err(Refusal::Expired) => (At::Nowhere, None),
-            Err(refusal) if refusal.is_transient() && self.tries < BLINKS => {
-                self.tries += 1;
-                (At::Between(version), None)
-            }
-            // After a while in the dark the state is told anew: only its end says for certain that nothing is missing any more.
-            Err(refusal) => self.failed(At::Nowhere, refusal),
+            Err(refusal) => self.blinked(version, refusal),
         }
     }
 
@@ -178,13 +173,21 @@ impl Feed {
                 (At::Following(stream, version), None)
             }
             // The end of a stream is nothing to speak of, unless it ends before anything came, again and again.
-            Ok(None) | Err(Refusal::Away { .. }) => {
-                self.tries = QUICK_TRIES.min(self.tries + u32::from(stream.lines.silent));
-                (At::Between(version), None)
-            }
+            Ok(None) if !stream.lines.silent => (At::Between(version), None),
+            Ok(None) => self.blinked(version, cut_off()),
             Err(Refusal::Expired) => (At::Nowhere, None),
-            Err(refusal) => self.failed(At::Nowhere, refusal),
+            Err(refusal) => self.blinked(version, refusal),
         }
+    }
+
+    /// A stream broke. For a while that is made good in silence; then the state is told anew, for only its end says for certain
+    /// that nothing is missing any more.
+    fn blinked(&mut self, version: String, refusal: Refusal) -> (At, Option<Told>) {
+        if refusal.is_transient() && self.tries < BLINKS {
+            self.tries += 1;
+            return (At::Between(version), None);
+        }
+        self.failed(At::Nowhere, refusal)
     }
 
     async fn open(&mut self, from: &str) -> Result<Stream, Refusal> {
@@ -215,7 +218,7 @@ impl Feed {
 }
 
 fn cut_off() -> Refusal {
-    Refusal::Away { message: "the connection broke while the state was told".to_owned() }
+    Refusal::Away { message: "the stream ended before anything came".to_owned() }
 }
 
 #[derive(Deserialize)]
