@@ -4,5 +4,8 @@
 
 mod cluster;
 mod deploy;
+mod examples;
+mod forge;
+mod git;
 mod ground;
 mod tidy;

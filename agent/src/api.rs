@@ -65,6 +65,9 @@ pub struct SyncSpec {
     /// Where to say what came of a commit. Without it, the forge is found from the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<ForgeSpec>,
+    /// How a push hook of the forge proves who it is; without it, none is taken for this Sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookSpec>,
     /// What the cluster is, where that cannot be seen from its nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterSpec>,
@@ -116,6 +119,17 @@ pub struct ForgeSpec {
     /// The context of the status. Default `plimsoll/<cluster>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
+}
+
+/// How a push hook of the forge proves who it is. It is sent to `/hook/<namespace>/<sync>` and only makes the agent look at the repository.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HookSpec {
+    /// Who sends it: `gitea` (the default), `forgejo`, `github` or `gitlab`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// A Secret whose `secret` is the one that the forge was given.
+    pub secret_ref: NameRef,
 }
 
 /// What the cluster is, where that cannot be seen from its nodes.
@@ -188,9 +202,6 @@ pub struct AppStatus {
     /// How many objects it has.
     #[serde(default)]
     pub objects: i64,
-    /// Names the inputs that were applied last; equal inputs are neither rendered nor applied again.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub inputs: String,
     /// What it waits for, or what failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::config::ClusterConfig;
 
 mod apply;
 mod body;
@@ -31,7 +34,7 @@ pub use body::{Mark, body};
 pub use delete::{Deleted, Deletion, Propagation};
 pub use discovery::Resource;
 pub use events::{Event, Events, Tone};
-pub use facts::{NodeFacts, SecretData};
+pub use facts::SecretData;
 pub use refusal::{Conflict, Fault, Refusal};
 pub use syncs::SyncSeen;
 pub use watch::{Owned, Record, Seen, Watches};
@@ -92,6 +95,22 @@ impl Cluster {
     pub async fn resolve_any(&self, group: &str, kind: &str) -> Result<Resource, Refusal> {
         self.discovery.resolve_any(&self.wire, group, kind).await
     }
+}
+
+/// Connects as the configuration says: a kubeconfig, or the Pod's ServiceAccount.
+///
+/// # Errors
+/// There is no usable configuration; in words.
+pub async fn connect(config: &ClusterConfig) -> Result<kube::Client, Box<dyn std::error::Error>> {
+    // Twice is harmless: the first one stays.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let options = KubeConfigOptions { context: config.context.clone(), ..KubeConfigOptions::default() };
+    let found = match &config.kubeconfig {
+        Some(path) => kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+        None if config.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
+        None => kube::Config::infer().await.map_err(|error| format!("no cluster to connect to; name one by --kubeconfig: {error}"))?,
+    };
+    Ok(kube::Client::try_from(tuned(found))?)
 }
 
 /// A configuration as this module needs it: no retries below ours (which know deadlines), and no limit on the silence of a watch (which has its own).

@@ -38,7 +38,7 @@ const DOOMED: &[(&str, &str)] = &[
 ];
 
 /// How a live object does.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Health {
     /// It does what its spec says.
     Current,
@@ -49,6 +49,7 @@ pub enum Health {
     /// It is being deleted.
     Terminating,
     /// It is not there.
+    #[default]
     NotFound,
     /// Nothing can be said; why.
     Unknown(String),
@@ -136,7 +137,8 @@ fn generic(live: &Live<'_>) -> Option<Health> {
     live.condition("Reconciling").filter(Condition::is_true).map(|reconciling| waits(reconciling.words()))
 }
 
-/// An object of which nothing better is known: by the condition that says whether it is ready, else current.
+/// An object of which nothing better is known: by the condition that says whether it is ready. Without one it is current, for nothing tells
+/// a kind whose controller never reports from one whose controller has not reported yet.
 fn custom(live: &Live<'_>, _: Timestamp) -> Health {
     match ["Ready", "Available"].into_iter().find_map(|name| live.condition(name)) {
         Some(condition) => by_condition(&condition),

@@ -1,8 +1,29 @@
 //! The agent, in the order in which a push flows through it.
 
+pub mod cli;
+pub mod config;
+pub mod install;
+pub mod dev;
+
 pub mod api;
-pub mod cluster;
-pub mod health;
-pub mod inventory;
-pub mod plan;
 pub mod secret;
+
+pub mod agent;
+pub mod lead;
+pub mod queue;
+pub mod sync;
+pub mod source;
+pub mod git;
+pub mod facts;
+pub mod fleet;
+pub mod plan;
+pub mod inventory;
+pub mod health;
+pub mod state;
+pub mod cluster;
+pub mod report;
+pub mod ledger;
+pub mod status;
+pub mod forge;
+pub mod server;
+pub mod metrics;

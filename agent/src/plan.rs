@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use overlays::object::ObjectId;
+use serde_json::Value;
 
 use crate::inventory::GroupKind;
 
@@ -94,12 +95,29 @@ impl Wave {
 pub struct Wanted {
     /// Its id, with the namespace that it will really live in.
     pub id: ObjectId,
-    /// The version that Git asks for, as `apps/v1`.
-    pub api_version: String,
     /// Whether objects of its kind live in a namespace.
     pub namespaced: bool,
-    /// For a CustomResourceDefinition: the kind that it defines.
-    pub defines: Option<GroupKind>,
+    /// For a CustomResourceDefinition: what it defines.
+    pub defines: Option<Definition>,
+}
+
+/// What a CustomResourceDefinition defines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// The kind.
+    pub kind: GroupKind,
+    /// Whether objects of the kind live in a namespace. A cluster can't be asked before the definition has been applied.
+    pub namespaced: bool,
+}
+
+impl Definition {
+    /// Reads a manifest; `None` if it is no CustomResourceDefinition, or one that names no kind.
+    pub fn read(manifest: &Value) -> Option<Self> {
+        let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
+        let is_definition = text("/kind") == Some("CustomResourceDefinition") && text("/apiVersion")?.starts_with("apiextensions.k8s.io/");
+        let kind = GroupKind { group: text("/spec/group")?.to_owned(), kind: text("/spec/names/kind")?.to_owned() };
+        is_definition.then(|| Self { kind, namespaced: text("/spec/scope") != Some("Cluster") })
+    }
 }
 
 /// One object's part of a plan.
@@ -107,7 +125,8 @@ pub struct Wanted {
 pub struct Step {
     /// Which of the wanted objects.
     pub object: usize,
-    /// The wanted objects without which this one cannot be: its Namespace, and the CustomResourceDefinition of its kind.
+    /// The wanted objects without which this one cannot be: its Namespace, and the CustomResourceDefinition of its kind. A definition has to
+    /// be served (its health is current), not only applied, before what needs it is tried.
     pub needs: Vec<usize>,
 }
 
@@ -206,6 +225,19 @@ impl Outcome {
         !matches!(self, Self::Blocked { .. } | Self::Failed { .. })
     }
 
+    /// One word for a metric.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
+            Self::Blocked { .. } => "blocked",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
     /// Whether the cluster was changed.
     pub fn is_change(&self) -> bool {
         matches!(self, Self::Created | Self::Configured | Self::Replaced | Self::Deleted)
@@ -259,7 +291,7 @@ impl<'a> Ground<'a> {
         Self {
             namespaces: numbered().filter(|(_, it)| is_namespace(&it.id)).map(|(object, it)| (it.id.name.as_str(), object)).collect(),
             kinds: numbered()
-                .filter_map(|(object, it)| it.defines.as_ref().map(|kind| ((kind.group.as_str(), kind.kind.as_str()), object)))
+                .filter_map(|(object, it)| it.defines.as_ref().map(|it| ((it.kind.group.as_str(), it.kind.kind.as_str()), object)))
                 .collect(),
         }
     }
@@ -280,6 +312,13 @@ fn is_guarded(id: &ObjectId) -> bool {
 }
 
 impl Prune {
+    /// What becomes of an app that the repository no longer has. To take a directory away is a plain word, so that a small app goes as asked;
+    /// it is more often a mistake than a wish where nothing at all is left, or where the guards of a single app hold.
+    pub fn retiring(owned: BTreeSet<ObjectId>, nothing_left: bool, word: &Word) -> Self {
+        let count = owned.len();
+        Self::new(owned.into_iter().collect(), nothing_left, count, word)
+    }
+
     fn new(unwanted: Vec<ObjectId>, nothing_wanted: bool, owned: usize, word: &Word) -> Self {
         let (allowed, unsaid): (Vec<_>, Vec<_>) = unwanted.into_iter().partition(|id| word.app || word.objects.contains(id));
         if nothing_wanted {
@@ -376,7 +415,8 @@ mod tests {
     fn wanted(text: &str) -> Wanted {
         let (text, defines) = text.split_once(" defines ").map_or((text, None), |(text, kind)| (text, GroupKind::parse(kind)));
         let id = id(text);
-        Wanted { namespaced: !id.namespace.is_empty(), id, defines, ..Wanted::default() }
+        let defines = defines.map(|kind| Definition { kind, namespaced: true });
+        Wanted { namespaced: !id.namespace.is_empty(), id, defines }
     }
 
     /// One line a wave, as `0 3<0`: step 3 needs 0.
@@ -423,6 +463,20 @@ mod tests {
             ],
             &["0 1", "2<1,0 3<0 4<1"],
         );
+    }
+
+    #[test]
+    fn a_definition_is_read_from_its_manifest() {
+        let read = |yaml: &str| Definition::read(&serde_yaml::from_str(yaml).unwrap()).map(|it| format!("{} {}", it.kind, it.namespaced));
+        let crd = |scope: &str| {
+            format!(
+                "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, spec: {{group: example.com, names: {{kind: Widget}}, scope: {scope}}}}}"
+            )
+        };
+        assert_eq!(read(&crd("Namespaced")).as_deref(), Some("Widget.example.com true"));
+        assert_eq!(read(&crd("Cluster")).as_deref(), Some("Widget.example.com false"));
+        assert_eq!(read("{apiVersion: v1, kind: ConfigMap, spec: {group: a, names: {kind: B}}}"), None);
+        assert_eq!(read("{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition}"), None);
     }
 
     #[test]

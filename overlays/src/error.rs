@@ -270,6 +270,17 @@ mod tests {
     }
 
     #[test]
+    fn yaml_that_does_not_parse_is_shown_where_it_stands() {
+        let file = RepoPath::new("apps/web.yaml").unwrap();
+        let error = yaml::parse(b"spec:\n  image: a: b\n", &yaml::Limits::default()).unwrap_err();
+        assert_eq!(
+            Errors::from(Error::yaml(&file, &error)).to_string(),
+            "error: mapping values are not allowed in this context\n --> apps/web.yaml:2:11\n  |\n2 |   image: a: b\n  |           ^\n\
+             help: put a value that holds `: ` in quotes, and check the indentation\n"
+        );
+    }
+
+    #[test]
     fn the_first_place_said_is_kept() {
         let error = Error::new(Stage::Object, "x").at(at("a", 2, 1)).at(at("b", 1, 1));
         assert_eq!(error.place().unwrap().origin.file.as_str(), "a");

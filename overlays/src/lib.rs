@@ -3,7 +3,33 @@
 //! Nothing in this crate knows a network, a clock, an environment variable, a process or a cluster.
 
 pub mod error;
+mod fields;
+mod generate;
+mod layer;
+mod manifest;
 pub mod object;
+mod objects;
+mod order;
+mod patch;
 pub mod path;
+mod references;
+mod render;
+mod replacements;
+mod scope;
+mod select;
+mod source;
+mod transform;
 pub mod tree;
+mod values;
+mod vars;
 pub mod yaml;
+
+pub use error::{Error, Errors, Remote, Stage};
+pub use manifest::Manifest;
+pub use object::{Object, ObjectId, Origin};
+pub use order::Order;
+pub use path::RepoPath;
+pub use render::{Fingerprint, Inputs, Options, Rendered, render};
+pub use scope::is_cluster_scoped;
+pub use source::{Cache, Restriction};
+pub use tree::Tree;

@@ -12,10 +12,16 @@ use crate::path::RepoPath;
 mod dir;
 mod fixture;
 mod git;
+mod links;
+mod with_file;
 
 pub use dir::Dir;
 pub use fixture::Fixture;
 pub use git::GitTree;
+pub use with_file::WithFile;
+
+/// How deep directories may be nested where a tree is walked.
+const MAX_DEPTH: usize = 100;
 
 /// What a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,15 +87,54 @@ pub enum TreeError {
 }
 
 /// The files of one revision.
-pub trait Tree: Send {
+pub trait Tree: Send + Sync {
     /// What `path` is; `None` where nothing is (submodules count as nothing).
     fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, TreeError>;
     /// The file at `path`; `None` where no file is.
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError>;
-    /// The names in the directory at `path` with what they are, sorted by name; empty where no directory is.
+    /// The names in the directory at `path` with what they are, sorted by name; empty where no directory is. A link that leads out
+    /// or nowhere is listed as a file, so that it is told by whoever reads it and not by whoever lists its neighbours.
     fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError>;
     /// Names the content of the file or directory at `path`; `None` where nothing is. For a Git tree this costs no read of the content.
+    /// Links on the way are followed; a link *inside* a directory counts by what it says, not by what it leads to.
     fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError>;
+}
+
+/// What a link is listed as.
+fn kind_of_link(led: Result<Option<Kind>, TreeError>) -> Result<Kind, TreeError> {
+    match led {
+        Ok(kind) => Ok(kind.unwrap_or(Kind::File)),
+        Err(TreeError::Link { .. }) => Ok(Kind::File),
+        Err(error) => Err(error),
+    }
+}
+
+/// The id that Git gives the content of a file.
+fn hash_blob(bytes: &[u8], path: &RepoPath) -> Result<ContentId, TreeError> {
+    hash(git2::ObjectType::Blob, bytes, path)
+}
+
+/// The id that Git gives a directory of these names, modes and ids.
+fn hash_tree(mut entries: Vec<(String, &str, ContentId)>, path: &RepoPath) -> Result<ContentId, TreeError> {
+    // Git sorts as if the name of a directory ended in a slash.
+    entries.sort_by_cached_key(|(name, mode, _)| format!("{name}{}", if *mode == "40000" { "/" } else { "" }));
+    let mut bytes = Vec::new();
+    for (name, mode, id) in entries {
+        bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+        bytes.extend_from_slice(&id.0);
+    }
+    hash(git2::ObjectType::Tree, &bytes, path)
+}
+
+fn hash(kind: git2::ObjectType, bytes: &[u8], path: &RepoPath) -> Result<ContentId, TreeError> {
+    let id = git2::Oid::hash_object(kind, bytes)
+        .map_err(|error| TreeError::Store { path: path.clone(), message: error.message().to_owned() })?;
+    content_id(id, path)
+}
+
+fn content_id(id: git2::Oid, path: &RepoPath) -> Result<ContentId, TreeError> {
+    let sha_1 = |_| TreeError::Store { path: path.clone(), message: "the repository does not use SHA-1 names".into() };
+    id.as_bytes().try_into().map(ContentId).map_err(sha_1)
 }
 
 /// Bounds on what a tree may make us read.

@@ -2,6 +2,7 @@
 //!
 //! It must not know what a Kubernetes object is: it deals in nodes.
 
+mod compose;
 mod emit;
 mod error;
 mod json;
@@ -16,7 +17,7 @@ pub use emit::emit;
 pub use error::Error;
 pub use json::go_json;
 pub use node::{Entry, Mark, Node, Style, Text, Value};
-pub use parse::{Limits, parse, parse_config};
+pub use parse::{Limits, parse, parse_config, shown_line};
 pub use scalar::{Dialect, Scalar};
 
 /// How deep a tree may be to be written. The parser allows less; patches may put trees into trees.

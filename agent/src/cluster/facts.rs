@@ -10,21 +10,13 @@ use super::Cluster;
 use super::discovery::parse;
 use super::refusal::Refusal;
 use super::wire::{Call, METADATA, escaped};
+use crate::facts::NodeFacts;
 use crate::secret::Secret;
 
 /// How many nodes are looked at: they are alike, and a cluster may have thousands.
 const MOST_NODES: usize = 50;
 /// Nodes in a page. A node is some 10 to 20 KB, most of it the list of its images.
 const PAGE: usize = 10;
-
-/// What a node says of where it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeFacts {
-    /// As `aws:///eu-central-1a/i-0123`; empty where nobody set it.
-    pub provider_id: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-}
 
 /// What a Secret holds, and which state of it that is.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::compose::is_allowed;
 use super::json::key_text;
-use super::parse::is_allowed;
 use super::scalar::must_quote;
 use super::{Dialect, Entry, Error, MAX_DEPTH, Node, Scalar, Value, keys, number};
 
@@ -53,7 +53,7 @@ fn is_break(c: char) -> bool {
 }
 
 /// Tabs are not: they are escaped.
-fn is_printable(c: char) -> bool {
+pub(super) fn is_printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
 }
 
@@ -349,24 +349,20 @@ fn through_json(text: &str) -> Cow<'_, str> {
     if !text.contains(NEXT_LINE) {
         return Cow::Borrowed(text);
     }
-    let mut joined = String::new();
-    let mut breaks = 0;
-    for (i, line) in text.split(NEXT_LINE).enumerate() {
-        let last = i == text.matches(NEXT_LINE).count();
+    let lines: Vec<&str> = text.split(NEXT_LINE).collect();
+    let last = lines.len() - 1;
+    let (mut joined, mut empty) = (String::new(), 0);
+    for (i, line) in lines.into_iter().enumerate() {
         let line = if i > 0 { line.trim_start_matches(' ') } else { line };
-        let line = if last { line } else { line.trim_end_matches(' ') };
-        if i > 0 {
-            breaks += 1;
-        }
-        if line.is_empty() && i > 0 && !last {
+        let line = if i < last { line.trim_end_matches(' ') } else { line };
+        if line.is_empty() && i > 0 && i < last {
+            empty += 1;
             continue;
         }
-        match breaks {
-            0 => {}
-            1 => joined.push(' '),
-            more => joined.extend(std::iter::repeat_n('\n', more - 1)),
+        if i > 0 {
+            joined.push_str(&if empty == 0 { " ".to_owned() } else { "\n".repeat(empty) });
         }
-        breaks = 0;
+        empty = 0;
         joined.push_str(line);
     }
     Cow::Owned(joined)
@@ -427,5 +423,252 @@ fn is_indicator(c: char, first: bool, previous: char, next: Option<char>) -> boo
         '?' | '-' => first && before_blank,
         ':' => before_blank,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limits, go_json, parse};
+    use super::*;
+
+    fn printed(text: &str) -> Result<String, String> {
+        let mut out = String::new();
+        for node in parse(text.as_bytes(), &Limits::default()).map_err(|error| error.to_string())? {
+            emit(&node, &mut out).map_err(|error| error.to_string())?;
+        }
+        Ok(out)
+    }
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(printed(text).as_deref(), Ok(expected), "{text}");
+    }
+
+    /// A string as a value, printed; `a: ` and the line end taken off.
+    fn value(text: &str) -> String {
+        let mut out = String::new();
+        let entry = Entry { key: Node::string("a"), value: Node::string(text) };
+        emit(&Node { value: Value::Map(vec![entry]), ..Node::map() }, &mut out).unwrap();
+        out.trim_end_matches('\n').strip_prefix("a: ").unwrap().to_owned()
+    }
+
+    #[test]
+    fn maps_and_lists_are_laid_out_as_go_does() {
+        check("{b: [1, {c: x, d: [[], {}]}], a: {}}", "a: {}\nb:\n- 1\n- c: x\n  d:\n  - []\n  - {}\n");
+        check("- - a\n  - b\n- c: d", "- - a\n  - b\n- c: d\n");
+        check("a:\n- b:\n  - c", "a:\n- b:\n  - c\n");
+    }
+
+    #[test]
+    fn strings_are_quoted_where_a_reader_would_take_them_for_something_else() {
+        for text in [
+            "yes",
+            "y",
+            "NO",
+            "on",
+            "~",
+            "null",
+            "",
+            "0644",
+            "1_000",
+            "1e3",
+            "0x1F",
+            "12:30:45",
+            "-1:2",
+            "2001-01-01",
+            ".5",
+            "+.inf",
+            "0b1",
+        ] {
+            assert_eq!(value(text), format!("\"{text}\""));
+        }
+        for text in ["=", "<<", "yEs", "1.2.3", "0o17x", "12:61", "a:b", "-a", "?a", "x#y", "1,000", "0x", ".", "no way", "2001-13-01", "!"]
+        {
+            let expected = if text == "!" { "'!'".to_owned() } else { text.to_owned() };
+            assert_eq!(value(text), expected);
+        }
+    }
+
+    #[test]
+    fn strings_are_quoted_where_they_would_break_the_layout() {
+        for text in [
+            "- a", "a: b", "a #b", "#a", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a", "[a", "{a", ", a", "a ", " a", "---", "...x", "a:",
+            "-", "?", "\"a",
+        ] {
+            assert_eq!(value(text), format!("'{text}'"));
+        }
+        assert_eq!(value("it's: x"), "'it''s: x'");
+    }
+
+    #[test]
+    fn what_cannot_be_printed_is_escaped() {
+        for (text, expected) in [
+            ("a\tb", r#""a\tb""#),
+            ("a\r\nb", r#""a\r\nb""#),
+            ("\u{1}\u{1b}", r#""\x01\e""#),
+            ("\u{1f600}", r#""\U0001F600""#),
+            ("\u{feff}ab", r#""\uFEFF\x61\x62""#),
+            ("a \n b", r#""a \n b""#),
+            ("caf\u{e9}", "caf\u{e9}"),
+            ("a\u{85} b", "a b"),
+        ] {
+            assert_eq!(value(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_a_block() {
+        check(r#"{a: "x\ny\n"}"#, "a: |\n  x\n  y\n");
+        check(r#"{a: "x\ny"}"#, "a: |-\n  x\n  y\n");
+        check(r#"{a: "x\n\n"}"#, "a: |+\n  x\n\n");
+        check(r#"{a: " x\ny\n"}"#, "a: |2\n   x\n  y\n");
+        check(r#"{a: "x\n\n  y\n", b: [ "p\nq" ]}"#, "a: |\n  x\n\n    y\nb:\n- |-\n  p\n  q\n");
+        check(r#"{"a\nb": 1}"#, "? |-\n  a\n  b\n: 1\n");
+    }
+
+    #[test]
+    fn lines_are_folded_at_the_first_blank_after_80() {
+        let words = "word ".repeat(30);
+        let folded = value(words.trim());
+        let lines: Vec<&str> = folded.lines().collect();
+        assert_eq!((lines.len(), lines[0].len()), (2, 79));
+        assert!(lines[1].starts_with("  word"));
+        let no_place = format!("{}  {}", "x".repeat(90), "y".repeat(90));
+        assert_eq!(value(&no_place), no_place);
+        assert!(value(&format!("\t{words}x")).contains("\n  word"));
+    }
+
+    #[test]
+    fn a_long_key_stands_after_a_question_mark() {
+        let key = "k".repeat(129);
+        check(&format!("{key}:\n- a"), &format!("? {key}\n: - a\n"));
+        check(&format!("{}: 1", &key[1..]), &format!("{}: 1\n", &key[1..]));
+    }
+
+    #[test]
+    fn numbers_are_printed_as_they_come_out_of_json() {
+        for (text, expected) in [
+            ("1.0", "1"),
+            ("1.10", "1.1"),
+            ("1e3", "1000"),
+            ("12345678.0", "12345678"),
+            ("1234567.5", "1.2345675e+06"),
+            ("1e20", "1e+20"),
+            ("1e21", "1e+21"),
+            ("1e-7", "1e-07"),
+            ("0.0001", "0.0001"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("08", "8"),
+            ("0644", "420"),
+            ("0o17", "15"),
+            ("1_000", "1000"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("18446744073709551616", "1.8446744073709552e+19"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("1e400", "1e400"),
+            ("!!float 5", "5"),
+            ("2001-01-01", "\"2001-01-01T00:00:00Z\""),
+        ] {
+            check(&format!("a: {text}"), &format!("a: {expected}\n"));
+        }
+    }
+
+    #[test]
+    fn what_go_cannot_print_is_an_error() {
+        for text in ["a: .inf", "a: .nan", "a:\n  1: b", "a:\n  true: b", "a:\n  ~: b", r#"{"a": "\x7f"}"#, "a: !!int x"] {
+            assert!(printed(text).is_err(), "{text}");
+        }
+        // Keys of the root are read as text, whatever they look like.
+        check("1: b", "\"1\": b\n");
+    }
+
+    #[test]
+    fn keys_are_sorted_by_the_numbers_in_them() {
+        check("{a10: 1, a2: 1, b: 1, A: 1, a: 1, _: 1, a02: 1, a1b: 1}", "_: 1\nA: 1\na: 1\na1b: 1\na2: 1\na02: 1\na10: 1\nb: 1\n");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = (0..=MAX_DEPTH).fold(Node::plain("x"), |node, _| Node { value: Value::List(vec![node]), ..Node::list() });
+        assert!(emit(&deep, &mut String::new()).unwrap_err().message().contains("limit of 1000"));
+        assert!(go_json(&deep).is_err());
+    }
+
+    /// A small generator of awkward trees: what is printed reads back as the same.
+    struct Awkward(u64);
+
+    impl Awkward {
+        fn below(&mut self, most: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 % most as u64).unwrap()
+        }
+
+        fn text(&mut self) -> String {
+            const PARTS: [&str; 32] = [
+                "a",
+                "word",
+                " ",
+                "  ",
+                "\n",
+                "\n\n",
+                "\t",
+                ":",
+                ": ",
+                "#",
+                " #",
+                "-",
+                "- ",
+                "?",
+                "'",
+                "\"",
+                "\\",
+                "{",
+                "]",
+                ",",
+                "&",
+                "*",
+                "|",
+                ">",
+                "%",
+                "yes",
+                "1",
+                "0.",
+                "\r",
+                "\u{e9}",
+                "\u{1f600}",
+                "\u{2028}",
+            ];
+            let length = self.below(4) * self.below(12);
+            (0..length).map(|_| PARTS[self.below(PARTS.len())]).collect()
+        }
+
+        fn node(&mut self, depth: usize) -> Node {
+            match self.below(if depth > 4 { 4 } else { 8 }) {
+                0 => Node::plain(["1", "-7", "1.5", "true", "null", "1e-9", "0"][self.below(7)]),
+                1..=3 => Node::string(self.text()),
+                4 | 5 => Node { value: Value::List((0..self.below(4)).map(|_| self.node(depth + 1)).collect()), ..Node::list() },
+                _ => {
+                    let entry = |i| Entry { key: Node::string(format!("{}{i}", self.text())), value: self.node(depth + 1) };
+                    Node { value: Value::Map((0..4).map(entry).collect()), ..Node::map() }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same() {
+        let mut awkward = Awkward(0x2545_f491_4f6c_dd1d);
+        for _ in 0..2_000 {
+            let node = Node { value: Value::List(vec![awkward.node(0)]), ..Node::list() };
+            let mut text = String::new();
+            emit(&node, &mut text).unwrap();
+            let read = parse(text.as_bytes(), &Limits::default()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            assert_eq!(go_json(&read[0]).unwrap(), go_json(&node).unwrap(), "{text}");
+            let mut again = String::new();
+            emit(&read[0], &mut again).unwrap();
+            assert_eq!(again, text);
+        }
     }
 }

@@ -19,15 +19,7 @@ pub(super) fn key_text(key: &Node, dialect: Dialect, root: bool) -> Result<Cow<'
         (Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) | Scalar::Timestamp(_), Dialect::Resource) if root => Ok(text.into()),
         (Scalar::Bool(value), Dialect::Config) => Ok(if value { "true" } else { "false" }.into()),
         (Scalar::Int(value), Dialect::Config) => Ok(value.to_string().into()),
-        (Scalar::Float(value), Dialect::Config) if value.is_finite() => Ok(number::key(value).into()),
-        (Scalar::Float(value), Dialect::Config) => Ok(if value.is_nan() {
-            ".nan"
-        } else if value > 0.0 {
-            ".inf"
-        } else {
-            "-.inf"
-        }
-        .into()),
+        (Scalar::Float(value), Dialect::Config) => Ok(number::key(value).into()),
         (other, _) => Err(Error::at_node(format!("the key `{text}` is {}, and keys must be strings", other.type_name()), key)
             .with_hint("put the key in quotes")),
     }
@@ -187,4 +179,47 @@ fn write_string(text: &str, out: &mut String) {
         }
     }
     out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limits, parse, parse_config};
+    use super::*;
+
+    fn resource(text: &str) -> Node {
+        parse(text.as_bytes(), &Limits::default()).unwrap().remove(0)
+    }
+
+    #[test]
+    fn json_is_compact_sorted_and_escaped_as_go_does() {
+        let node = resource(r#"{b: [1, 1.5, 1e21, 1e-7, true, ~, 2001-01-01], a: "<&>\t\u2028\"\\\x01\x08\x7f"}"#);
+        assert_eq!(
+            go_json(&node).unwrap(),
+            r#"{"a":"\u003c\u0026\u003e\t\u2028\"\\\u0001\b"#.to_owned()
+                + "\u{7f}"
+                + r#"","b":[1,1.5,1e+21,1e-7,true,null,"2001-01-01T00:00:00Z"]}"#
+        );
+    }
+
+    #[test]
+    fn a_configuration_may_have_keys_that_are_not_text() {
+        let node = parse_config(b"y: {on: no, 1: 0644, 1.5: x}", &Limits::default()).unwrap().unwrap();
+        assert_eq!(node.to_json(Dialect::Config).unwrap(), serde_json::json!({"true": {"true": false, "1": 420, "1.5": "x"}}));
+        assert!(parse_config(b"a: {~: x}", &Limits::default()).unwrap().unwrap().to_json(Dialect::Config).is_err());
+    }
+
+    #[test]
+    fn integers_are_exact_and_whole_floats_become_integers() {
+        let json = resource("[12345678901234567890, -9223372036854775808, 1.0, 1e3, 2.5, 18446744073709551616]")
+            .to_json(Dialect::Resource)
+            .unwrap();
+        assert_eq!(json.to_string(), "[12345678901234567890,-9223372036854775808,1,1000,2.5,1.8446744073709552e+19]");
+    }
+
+    #[test]
+    fn json_comes_back_as_the_same_tree() {
+        let json = serde_json::json!({"a": [1, -1, 2.5, 1e300, "1", "yes", null, true, {}], "n": u64::MAX});
+        assert_eq!(Node::from_json(&json).to_json(Dialect::Resource).unwrap(), json);
+        assert_eq!(Node::from_json(&json).to_json(Dialect::Config).unwrap(), json);
+    }
 }

@@ -56,3 +56,40 @@ fn value(text: &str, start: i64) -> (i64, usize) {
     let digits = text.bytes().take_while(u8::is_ascii_digit);
     digits.fold((start, 0), |(value, length), digit| (value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0')), length + 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_comes_before_another() {
+        for (a, b) in [
+            ("a2", "a10"),
+            ("a2", "a02"),
+            ("a", "a1"),
+            ("a1", "ab"),
+            ("A", "a"),
+            ("-", "1"),
+            ("a-b", "aab"),
+            ("a100", "a101"),
+            ("1", "a"),
+            ("", "a"),
+        ] {
+            assert!(less(a, b) && !less(b, a), "{a} {b}");
+        }
+        assert!(!less("a", "a"));
+    }
+
+    #[test]
+    fn keys_that_run_in_a_circle_are_sorted_somehow() {
+        assert!(less("a2", "a12") && less("a12", "a1b") && less("a1b", "a2"));
+        let mut keys: Vec<(String, ())> =
+            (0..1000).flat_map(|i| [format!("a{i}"), format!("a{i}b"), format!("a{i}-")]).map(|key| (key, ())).collect();
+        let mut before: Vec<String> = keys.iter().map(|key| key.0.clone()).collect();
+        sort(&mut keys);
+        let mut after: Vec<String> = keys.into_iter().map(|key| key.0).collect();
+        before.sort();
+        after.sort();
+        assert_eq!(before, after);
+    }
+}

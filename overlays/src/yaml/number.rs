@@ -108,11 +108,18 @@ pub(super) fn yaml(value: f64) -> String {
     }
 }
 
-/// As a float is printed where it is a key of a map in a configuration: with the precision of 32 bits.
+/// As a float is printed where it is a key of a map in a configuration: with the precision and the range of 32 bits.
 pub(super) fn key(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "sigs.k8s.io/yaml prints keys so")]
     let value = value as f32;
-    general(parts(&format!("{value:e}")))
+    if value.is_nan() {
+        return ".nan".to_owned();
+    }
+    match (value.is_infinite(), value > 0.0) {
+        (true, true) => ".inf".to_owned(),
+        (true, false) => "-.inf".to_owned(),
+        _ => general(parts(&format!("{value:e}"))),
+    }
 }
 
 /// The integer that a float is once it has been through JSON.

@@ -60,8 +60,9 @@ impl Node {
         match (tag.as_deref().map(short_tag), style) {
             (None | Some("!"), Style::Quoted) | (Some("!!str"), _) => Ok(Scalar::Str(Cow::Borrowed(text))),
             (None | Some("!"), Style::Plain) => Ok(plain(text, dialect)),
-            (Some(tag), _) => tagged(tag, text, dialect)
-                .ok_or_else(|| Error::at_node(format!("`{}` is no value for the tag `{tag}`", shorten(text)), self)),
+            (Some(tag), _) => {
+                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(format!("the value does not fit its tag `{tag}`"), self))
+            }
         }
     }
 
@@ -82,11 +83,6 @@ fn short_tag(tag: &str) -> &str {
         Some("binary") => "!!binary",
         _ => tag,
     }
-}
-
-/// Enough of a text to know it again, and not so much that it floods a message.
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= 20 { text.to_owned() } else { text.chars().take(17).chain("...".chars()).collect() }
 }
 
 fn tagged<'a>(tag: &str, text: &'a str, dialect: Dialect) -> Option<Scalar<'a>> {
@@ -182,4 +178,130 @@ fn is_base_60(text: &str) -> bool {
         && count > 0
         && sexagesimal
         && underscored(fraction.strip_prefix('.').unwrap_or(fraction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A text, and what it means to go-yaml v3 and v2.
+    fn check(text: &str, resource: &Scalar<'_>, config: &Scalar<'_>) {
+        assert_eq!(&plain(text, Dialect::Resource), resource, "{text} in a resource");
+        assert_eq!(&plain(text, Dialect::Config), config, "{text} in a configuration");
+    }
+
+    #[test]
+    fn words_differ_between_the_dialects() {
+        let string = |text: &'static str| Scalar::Str(text.into());
+        for text in ["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"] {
+            check(text, &string(text), &Scalar::Bool(true));
+        }
+        for text in ["n", "N", "no", "No", "NO", "off", "Off", "OFF"] {
+            check(text, &string(text), &Scalar::Bool(false));
+        }
+        for text in ["true", "True", "TRUE"] {
+            check(text, &Scalar::Bool(true), &Scalar::Bool(true));
+        }
+        for text in ["", "~", "null", "Null", "NULL"] {
+            check(text, &Scalar::Null, &Scalar::Null);
+        }
+        for text in ["tRUE", "nULL", "yES", "none", "<<", "="] {
+            check(text, &string(text), &string(text));
+        }
+    }
+
+    #[test]
+    fn integers_are_read_in_every_base_that_go_knows() {
+        for (text, value) in [
+            ("0", 0),
+            ("+5", 5),
+            ("-0x1F", -31),
+            ("0XfF", 255),
+            ("0644", 420),
+            ("0o17", 15),
+            ("0b101", 5),
+            ("0b-101", -5),
+            ("1_000", 1000),
+            ("1__0_", 10),
+            ("9223372036854775808", 1 << 63),
+            ("-9223372036854775808", -(1 << 63)),
+            ("18446744073709551615", (1 << 64) - 1),
+        ] {
+            check(text, &Scalar::Int(value), &Scalar::Int(value));
+        }
+        check("0o-7", &Scalar::Int(-7), &Scalar::Str("0o-7".into()));
+    }
+
+    #[test]
+    fn floats_are_what_is_no_integer() {
+        for (text, value) in [
+            ("08", 8.0),
+            ("1.", 1.0),
+            ("-.5", -0.5),
+            (".5e3", 500.0),
+            (".5_5", 0.55),
+            ("1e3", 1000.0),
+            ("1E-7", 1e-7),
+            ("18446744073709551616", 18_446_744_073_709_551_616.0),
+            ("+9223372036854775808", 9_223_372_036_854_775_808.0),
+            (".inf", f64::INFINITY),
+            ("-.INF", f64::NEG_INFINITY),
+        ] {
+            check(text, &Scalar::Float(value), &Scalar::Float(value));
+        }
+        for text in ["1e400", ".", "._5", ".5_", "1e", "e3", "0x", "0xG", "0b2", "1.2.3", "-", "+", "5.5e", "_1", "inf", "nan", "1 000"] {
+            check(text, &Scalar::Str(text.into()), &Scalar::Str(text.into()));
+        }
+    }
+
+    #[test]
+    fn timestamps_are_given_as_json_has_them() {
+        for (text, time) in [
+            ("2001-01-01", "2001-01-01T00:00:00Z"),
+            ("2001-1-2", "2001-01-02T00:00:00Z"),
+            ("2000-02-29", "2000-02-29T00:00:00Z"),
+            ("2001-12-14T21:59:43.10-05:00", "2001-12-14T21:59:43.1-05:00"),
+            ("2001-12-14t1:2:3Z", "2001-12-14T01:02:03Z"),
+            ("2001-12-14 21:59:43", "2001-12-14T21:59:43Z"),
+            ("2001-12-14T21:59:43,123456789123Z", "2001-12-14T21:59:43.123456789Z"),
+            ("2001-12-14T21:59:43+00:00", "2001-12-14T21:59:43Z"),
+        ] {
+            check(text, &Scalar::Timestamp(time.into()), &Scalar::Timestamp(time.into()));
+        }
+        for text in [
+            "2001-13-01",
+            "2001-02-30",
+            "1900-02-29",
+            "2001-01-01T24:00:00Z",
+            "2001-01-01T10:11:60Z",
+            "2001-01-01T10:11:12",
+            "2001-01-01 1:2:3Z",
+        ] {
+            check(text, &Scalar::Str(text.into()), &Scalar::Str(text.into()));
+        }
+    }
+
+    #[test]
+    fn a_tag_decides_where_the_text_allows_it() {
+        let node = |tag: &str, text: &str| Node { value: Value::Scalar(text.into(), Style::Plain, Some(tag.into())), ..Node::map() };
+        let resolve = |node: &Node| format!("{:?}", node.resolve(Dialect::Resource));
+        assert_eq!(resolve(&node("!!str", "1")), r#"Ok(Str("1"))"#);
+        assert_eq!(resolve(&node("tag:yaml.org,2002:str", "1")), r#"Ok(Str("1"))"#);
+        assert_eq!(resolve(&node("!!float", "5")), "Ok(Float(5.0))");
+        assert_eq!(resolve(&node("!!binary", "aGk=")), r#"Ok(Str("hi"))"#);
+        assert_eq!(resolve(&node("!mine", "1")), r#"Ok(Str("1"))"#);
+        assert!(node("!!int", "x").resolve(Dialect::Resource).is_err());
+        assert!(node("!!bool", "yes").resolve(Dialect::Resource).is_err());
+        assert!(Node::list().resolve(Dialect::Resource).is_err());
+    }
+
+    #[test]
+    fn times_to_the_base_of_60_must_be_quoted() {
+        for text in ["12:30", "+1:2:3", "190:20:30.15", "1_0:30", "1:2."] {
+            assert!(must_quote(text), "{text}");
+        }
+        for text in ["12:60", ":30", "1:2:x", "1:234", "1:"] {
+            assert!(!must_quote(text), "{text}");
+        }
+    }
 }

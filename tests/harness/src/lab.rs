@@ -154,11 +154,23 @@ impl Recipe {
 
     fn build_into(&self, cache: &Path, place: &Path, progress: Progress<'_>) -> Result {
         let start = Instant::now();
+        self.sweep(cache)?;
         let unfinished = tempfile::Builder::new().prefix(&format!("{}.building-", self.name)).tempdir_in(cache)?;
         self.build(unfinished.path(), progress)?;
         self.copy_data(unfinished.path())?;
         std::fs::rename(unfinished.keep(), place)?;
         progress(&format!("lab: {} is built, in {} s: {}", self.name, start.elapsed().as_secs(), place.display()));
+        Ok(())
+    }
+
+    /// Removes what a killed build left; whoever builds holds the lock, so nobody is at work there.
+    fn sweep(&self, cache: &Path) -> Result {
+        for entry in std::fs::read_dir(cache)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&format!("{}.building-", self.name)) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
         Ok(())
     }
 

@@ -25,7 +25,7 @@ pub use agent::{ACCOUNT, Agent, AgentOptions, SYSTEM};
 pub use cluster::{Cluster, ClusterOptions, Request, documents};
 pub use forge::{CommitStatus, Forge, PASSWORD, USER};
 pub use lab::{Binaries, Lab, Progress};
-pub use process::{Process, free_port};
+pub use process::{Process, Said, free_port, run};
 pub use repository::Repository;
 pub use trouble::{Result, Trouble};
 pub use wait::until;

@@ -195,6 +195,27 @@ pub(crate) fn tell(what: &str) {
     drop(writeln!(std::io::stderr(), "{what}"));
 }
 
+/// What a program said until it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a program to its end, with nothing on standard input.
+///
+/// # Errors
+/// If it does not start.
+pub fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Result<Said> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
+}
+
 /// Finds a port of 127.0.0.1 that nobody listens on.
 ///
 /// Ports come from below the range of outgoing connections, which would take a port of the kernel's choice in the meantime, and begin

@@ -18,8 +18,10 @@ use crate::{Agent, AgentOptions, Cluster, ClusterOptions, CommitStatus, Forge, R
 
 /// The name of the Sync in every world.
 const SYNC: &str = "fleet";
-/// The name of its Secret.
+/// The name of the Secret with the repository's credentials.
 const SECRET: &str = "repository";
+/// The name of the Secret of the push hook.
+const HOOK: &str = "hook";
 /// What the push hook's signatures are made with.
 const HOOK_SECRET: &str = "plimsoll-lab-hook-secret";
 /// What follows a push takes parts of a second, but the machine may be loaded.
@@ -303,12 +305,15 @@ impl Site {
     /// Makes the Secret and the Sync, and its push hook where asked.
     async fn follow(&self, repository: &Repository, options: &WorldOptions, forge: &Forge) -> Result {
         let metadata = |name: &str| json!({"name": name, "namespace": self.namespace});
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": metadata(SECRET),
-            "stringData": {"username": crate::USER, "password": forge.token(), "token": forge.token(), "webhook": HOOK_SECRET},
-        });
-        self.cluster.apply_object(&secret).await?;
+        let secret =
+            |name: &str, entries: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata(name), "stringData": entries});
+        let credentials = json!({"username": crate::USER, "password": forge.token()});
+        self.cluster.apply_object(&secret(SECRET, credentials)).await?;
         let mut spec = json!({"url": repository.url, "secretRef": {"name": SECRET}});
+        if options.hook {
+            self.cluster.apply_object(&secret(HOOK, json!({"secret": HOOK_SECRET}))).await?;
+            spec["hook"] = json!({"secretRef": {"name": HOOK}});
+        }
         merge(&mut spec, &options.spec);
         let sync = json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "Sync", "metadata": metadata(SYNC), "spec": spec});
         self.cluster.apply_object(&sync).await?;

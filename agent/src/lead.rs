@@ -1,0 +1,600 @@
+//! Leading one Sync: what has to be known before the first sync, and what wakes the next.
+//!
+//! One loop owns everything that happens to the Sync; a sync runs beside it and is dropped when a newer commit makes it pointless.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{FutureExt, LocalBoxFuture};
+use jiff::Timestamp;
+use overlays::object::ObjectId;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
+
+use crate::agent::{Agent, Key, random};
+use crate::api::{self, ClusterSpec, Sync};
+use crate::cluster::lease::Fence;
+use crate::cluster::{Cluster, Mark, Record, Refusal, Resource, Seen, Watches};
+use crate::facts::{self, Facts};
+use crate::forge::{Access, Credential};
+use crate::git::{self, CommitId, Credentials, Git, Limits, Reference};
+use crate::inventory::{Inventory, applyset_id};
+use crate::queue::Cause;
+use crate::secret::{SafeUrl, Secret};
+use crate::server::{HookForge, HookSecret};
+use crate::source::Source;
+use crate::state::{Sighting, State};
+use crate::status::Teller;
+use crate::sync::{self, Leader};
+use crate::{config, dev, report};
+
+const POLL: Duration = Duration::from_secs(30);
+const RESYNC: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// The first wait before something that failed is tried again; it doubles up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// See [`FIRST_RETRY`].
+const LONGEST_RETRY: Duration = Duration::from_secs(120);
+/// How many events of watches may wait to be looked at; beyond, the watches wait.
+const SIGHTINGS: usize = 256;
+/// How long an API server that is away is no news: it may be restarting.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long credentials that were read again are kept before they are read once more.
+const REREAD: Duration = Duration::from_secs(15);
+
+/// Why leading can't begin.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// The Sync says something that can't be.
+    Spec(String),
+    /// The repository's address or credentials can't be used.
+    Git(git::Error),
+    /// The API server refuses what is needed.
+    Cluster(Refusal),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spec(message) => f.write_str(message),
+            Self::Git(error) => error.fmt(f),
+            Self::Cluster(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl From<git::Error> for Problem {
+    fn from(error: git::Error) -> Self {
+        Self::Git(error)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Cluster(refusal)
+    }
+}
+
+/// Kinds that are to be watched.
+pub(crate) type Kinds = mpsc::UnboundedReceiver<Resource>;
+
+/// A leader with all that wakes it.
+pub(crate) struct Led {
+    key: Key,
+    leader: Leader,
+    context: String,
+    identity: String,
+    /// Rung by the push hook, or when a working tree is saved.
+    wake: Arc<Notify>,
+    times: Times,
+    keys: Keys,
+}
+
+/// What opens the repository and the forge; read again when it is refused, for it may have been rotated.
+struct Keys {
+    credentials: RefCell<Credentials>,
+    access: RefCell<Access>,
+    access_changed: Notify,
+    access_refused: Notify,
+}
+
+fn read_credentials(values: &BTreeMap<String, Secret>) -> Result<Credentials, Problem> {
+    Ok(Credentials::from_entries(values.iter().map(|(key, value)| (key.as_str(), value.reveal().as_bytes())))?)
+}
+
+/// All that is ours already, as the inventory names its kinds. What can't be seen is not ours to prune either.
+async fn owned(cluster: &Cluster, applyset: &str, inventory: &Inventory, watched: &mpsc::UnboundedSender<Resource>) -> Result<Vec<Record>, Problem> {
+    let mut kinds = Vec::new();
+    for kind in &inventory.kinds {
+        match cluster.resolve_any(&kind.group, &kind.kind).await {
+            Ok(resource) => kinds.push(resource),
+            Err(Refusal::NoKind { .. }) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    let owned = cluster.owned(applyset, &kinds).await;
+    for (kind, refusal) in &owned.unseen {
+        tracing::warn!(kind = %kind.name(), %refusal, "What we own of this kind can't be seen; nothing of it will be pruned.");
+    }
+    // Whoever listens is not there yet; what is sent waits.
+    kinds.into_iter().for_each(|kind| _ = watched.send(kind));
+    Ok(owned.objects)
+}
+
+fn sighting(record: Record) -> Sighting {
+    Sighting { version: record.resource_version.parse().unwrap_or_default(), id: record.id, uid: record.uid, app: record.app, health: record.health }
+}
+
+/// How often what happens by itself happens.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    poll: Duration,
+    /// None is never.
+    resync: Option<Duration>,
+    timeout: Duration,
+}
+
+impl Times {
+    fn of(spec: &api::SyncSpec) -> Result<Self, Problem> {
+        let read = |field: &str, text: &Option<String>, default| match text {
+            Some(text) => config::duration(text).map_err(|error| Problem::Spec(format!("spec.{field}: {error}"))),
+            None => Ok(default),
+        };
+        let resync = read("resync", &spec.resync, RESYNC)?;
+        Ok(Self {
+            // A poll is one small request; more often than this it is a load on the forge, not news.
+            poll: read("poll", &spec.poll, POLL)?.max(Duration::from_secs(1)),
+            resync: (!resync.is_zero()).then_some(resync),
+            timeout: read("timeout", &spec.timeout, TIMEOUT)?,
+        })
+    }
+}
+
+impl Agent {
+    /// Learns all that is needed to lead a Sync.
+    pub(crate) async fn prepare(&self, key: &Key, sync: &Arc<Sync>, fence: &Fence) -> Result<(Led, Kinds), Problem> {
+        let times = Times::of(&sync.spec)?;
+        let reference = Reference::from_spec(sync.spec.reference.as_ref())?;
+        let wake = self.wake_of(key);
+        self.take_hooks(key, sync).await?;
+        let credentials = self.credentials(key, sync).await?;
+        let source = self.source(key, sync, credentials.clone(), &wake)?;
+        let access = RefCell::new(self.access(key, sync, &credentials).await?);
+        let facts = self.facts(sync).await?;
+        let annotations = sync.metadata.annotations.clone().unwrap_or_default();
+        let inventory = Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))?;
+        let cluster = self.cluster.fenced(fence.clone());
+        let hands = match &sync.spec.service_account_name {
+            Some(name) => cluster.acting_as(&key.namespace, name)?,
+            None => cluster.clone(),
+        };
+        let mut state = State { timeout: times.timeout, suspended: sync.spec.suspend, ..State::default() };
+        state.cluster = ClusterSpec { name: Some(facts.name.clone()), labels: facts.labels.clone() };
+        let applyset = applyset_id(&key.namespace, &key.name);
+        let (watched, kinds) = mpsc::unbounded_channel();
+        for record in owned(&hands, &applyset, &inventory, &watched).await? {
+            state.seen(sighting(record));
+        }
+        let context = self.context(key, sync, &facts.name);
+        let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
+        let (flight, gate) = sync::limits();
+        let leader = Leader {
+            sync: sync.clone(),
+            source: RefCell::new(source),
+            reference,
+            cluster,
+            hands,
+            facts,
+            mark: Mark { applyset, app: String::new(), default_namespace },
+            fence: fence.clone(),
+            watched,
+            metrics: self.metrics.clone(),
+            name: key.to_string(),
+            state: RefCell::new(state),
+            inventory: RefCell::new(inventory),
+            gone: RefCell::default(),
+            changed: Notify::new(),
+            flight,
+            gate,
+            pen: tokio::sync::Mutex::default(),
+            cache: RefCell::default(),
+        };
+        let identity = self.config.identity.clone();
+        let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
+        Ok((Led { key: key.clone(), leader, context, identity, wake, times, keys }, kinds))
+    }
+
+    fn source(&self, key: &Key, sync: &Sync, credentials: Credentials, wake: &Arc<Notify>) -> Result<Source, Problem> {
+        if let Some(dir) = sync.spec.url.strip_prefix(dev::SCHEME) {
+            return Ok(Source::working_tree(Path::new(dir), wake.clone())?);
+        }
+        let url = SafeUrl::new(&sync.spec.url);
+        Ok(Source::Repository(Arc::new(Git::new(self.store(key, sync), url, credentials, Limits::default())?)))
+    }
+
+    async fn take_hooks(&self, key: &Key, sync: &Sync) -> Result<(), Problem> {
+        let Some(hook) = &sync.spec.hook else { return Ok(self.hooks.remove(&key.to_string())) };
+        let word = hook.kind.as_deref().unwrap_or("gitea");
+        let forge = HookForge::parse(word)
+            .ok_or_else(|| Problem::Spec(format!("spec.hook.type `{word}` is not known; it may be gitea, forgejo, github or gitlab")))?;
+        let values = self.secret(&key.namespace, &hook.secret_ref.name).await?;
+        let secret = values.get("secret").cloned().unwrap_or_default();
+        let secret = HookSecret::new(secret).map_err(|error| Problem::Spec(format!("Secret {}: {error}", hook.secret_ref.name)))?;
+        self.hooks.set(&key.to_string(), forge, secret);
+        Ok(())
+    }
+
+    async fn secret(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, Secret>, Problem> {
+        let secret = self.cluster.secret(namespace, name).await?;
+        secret.map(|secret| secret.values).ok_or_else(|| {
+            Problem::Spec(format!("there is no Secret {name} in namespace {namespace}; create it, or change what the Sync refers to"))
+        })
+    }
+
+    pub(crate) async fn credentials(&self, key: &Key, sync: &Sync) -> Result<Credentials, Problem> {
+        match &sync.spec.secret_ref {
+            Some(secret) => read_credentials(&self.secret(&key.namespace, &secret.name).await?),
+            None => Ok(Credentials::default()),
+        }
+    }
+
+    async fn access(&self, key: &Key, sync: &Sync, credentials: &Credentials) -> Result<Access, Problem> {
+        let own = sync.spec.forge.as_ref().and_then(|forge| forge.secret_ref.as_ref());
+        let credentials = match own {
+            Some(secret) => read_credentials(&self.secret(&key.namespace, &secret.name).await?)?,
+            None => credentials.clone(),
+        };
+        let password = |(username, password)| Credential::Password { username, password };
+        let credential = credentials.token.map(Credential::Token).or_else(|| credentials.username.zip(credentials.password).map(password));
+        Ok(Access { credential, ca: credentials.ca })
+    }
+
+    /// Where the repository is kept: another URL is another place, so that nothing of an old repository is ever taken for the new one.
+    fn store(&self, key: &Key, sync: &Sync) -> PathBuf {
+        let digest = Sha256::digest(format!("{key}\n{}", sync.spec.url));
+        let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.config.cache_dir.join(format!("{}-{}-{short}", key.namespace, key.name))
+    }
+
+    async fn facts(&self, sync: &Sync) -> Result<Facts, Problem> {
+        let (nodes, version, uid) = (self.cluster.nodes().await?, self.cluster.version().await?, self.cluster.uid().await?);
+        let mut facts = facts::from_nodes(&nodes, &version, &uid);
+        if let Some(name) = &self.config.cluster_name {
+            facts.name.clone_from(name);
+        }
+        Ok(match &sync.spec.cluster {
+            Some(spec) => facts.overridden_by(spec),
+            None => facts,
+        })
+    }
+
+    /// `plimsoll/<cluster>`; of several Syncs that follow one repository in a cluster, all but the oldest add their name.
+    fn context(&self, key: &Key, sync: &Sync, cluster: &str) -> String {
+        if let Some(context) = sync.spec.forge.as_ref().and_then(|forge| forge.context.clone()) {
+            return context;
+        }
+        let age = |sync: &Sync| (sync.metadata.creation_timestamp.clone().map(|time| time.0), Key::of(sync));
+        let syncs = self.syncs.borrow();
+        let older = syncs.values().any(|other| other.spec.url == sync.spec.url && Key::of(other) != *key && age(other) < age(sync));
+        if older { format!("plimsoll/{cluster}/{}", key.name) } else { format!("plimsoll/{cluster}") }
+    }
+}
+
+/// What is under way and what is next for a Sync.
+struct Helm<'a> {
+    led: &'a Led,
+    /// The commit that the reference stands for, as last seen.
+    target: Option<CommitId>,
+    /// The commit whose sync came to its end.
+    done: Option<CommitId>,
+    poll: Option<LocalBoxFuture<'a, Result<CommitId, git::Error>>>,
+    sync: Option<LocalBoxFuture<'a, Result<(), sync::Error>>>,
+    /// The commit and the cause of the sync that is under way.
+    course: Option<(CommitId, Cause)>,
+    /// What made us look at the repository.
+    woken_by: Cause,
+    next_poll: Instant,
+    next_resync: Option<Instant>,
+    /// What failed is not tried again before.
+    next_try: Instant,
+    wait: Duration,
+    /// Something was seen that must be put right, and when that may be.
+    drifted: bool,
+    next_drift: Instant,
+    drift_wait: Duration,
+    /// Since when the API server has been away.
+    away_since: Option<Instant>,
+    /// Kinds that are being told from the beginning, and what was told of them so far.
+    listing: HashMap<Resource, BTreeSet<ObjectId>>,
+}
+
+impl Led {
+    /// Leads until it is dropped. `kinds` are those that the leader wants to be watched.
+    pub(crate) async fn lead(self, agent: &Agent, mut kinds: Kinds) -> Infallible {
+        let teller = Teller {
+            leader: &self.leader,
+            access: &self.keys.access,
+            access_changed: &self.keys.access_changed,
+            access_refused: &self.keys.access_refused,
+            context: self.context.clone(),
+            identity: self.identity.clone(),
+        };
+        tokio::select! {
+            never = self.steer(&mut kinds) => never,
+            never = teller.tell() => never,
+            never = self.reread_keys(agent) => never,
+        }
+    }
+
+    /// Reads the Secrets again when what they held is refused.
+    async fn reread_keys(&self, agent: &Agent) -> Infallible {
+        loop {
+            self.keys.access_refused.notified().await;
+            if let Err(problem) = self.reread(agent).await {
+                tracing::warn!(sync = %self.key, %problem, "Can't read the credentials again.");
+            }
+            tokio::time::sleep(REREAD).await;
+        }
+    }
+
+    async fn reread(&self, agent: &Agent) -> Result<(), Problem> {
+        let credentials = agent.credentials(&self.key, &self.leader.sync).await?;
+        let access = agent.access(&self.key, &self.leader.sync, &credentials).await?;
+        if credentials != *self.keys.credentials.borrow() {
+            *self.leader.source.borrow_mut() = agent.source(&self.key, &self.leader.sync, credentials.clone(), &self.wake)?;
+            *self.keys.credentials.borrow_mut() = credentials;
+            self.wake.notify_one();
+        }
+        let changed = { let old = self.keys.access.borrow(); old.credential != access.credential || old.ca != access.ca };
+        if changed {
+            *self.keys.access.borrow_mut() = access;
+            self.keys.access_changed.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn steer(&self, kinds: &mut Kinds) -> Infallible {
+        let (sender, mut sightings) = mpsc::channel(SIGHTINGS);
+        let mut watches = Watches::new(self.leader.hands.clone(), self.leader.mark.applyset.clone(), sender);
+        let mut watched: Vec<Resource> = Vec::new();
+        let mut helm = Helm::new(self);
+        loop {
+            let changed = self.leader.changed.notified();
+            let next = helm.next();
+            tokio::select! {
+                Some(kind) = kinds.recv() => {
+                    if !watched.contains(&kind) {
+                        watched.push(kind);
+                        watches.cover(&watched);
+                    }
+                }
+                Some(seen) = sightings.recv() => helm.notice(seen),
+                polled = under_way(&mut helm.poll) => helm.polled(polled),
+                synced = under_way(&mut helm.sync) => helm.synced(synced),
+                () = self.wake.notified() => helm.woken(),
+                () = changed => {}
+                () = sleep_until(next) => {}
+            }
+            helm.decide();
+        }
+    }
+}
+
+/// The outcome of what is under way; never, if nothing is.
+async fn under_way<T>(slot: &mut Option<LocalBoxFuture<'_, T>>) -> T {
+    let Some(future) = slot else { return std::future::pending().await };
+    let outcome = future.await;
+    *slot = None;
+    outcome
+}
+
+impl<'a> Helm<'a> {
+    fn new(led: &'a Led) -> Self {
+        let now = Instant::now();
+        Self {
+            led,
+            target: None,
+            done: None,
+            poll: None,
+            sync: None,
+            course: None,
+            woken_by: Cause::Start,
+            next_poll: now,
+            next_resync: led.times.resync.map(|every| now + every),
+            next_try: now,
+            wait: FIRST_RETRY,
+            drifted: false,
+            next_drift: now,
+            drift_wait: Duration::ZERO,
+            away_since: None,
+            listing: HashMap::new(),
+        }
+    }
+
+    /// Starts whatever is due.
+    fn decide(&mut self) {
+        let now = Instant::now();
+        if self.led.leader.sync.spec.suspend {
+            return;
+        }
+        if self.poll.is_none() && now >= self.next_poll {
+            self.next_poll = now + self.led.times.poll.mul_f64(0.9 + random() / 5.0);
+            let source = self.led.leader.source.borrow().clone();
+            let reference = &self.led.leader.reference;
+            self.poll = Some(async move { source.poll(reference).await }.boxed_local());
+        }
+        if let Some((commit, cause)) = self.due(now) {
+            self.course = Some((commit, cause));
+            self.sync = Some(self.led.leader.sync(commit, cause).boxed_local());
+        }
+    }
+
+    /// The sync that is to begin now. A newer commit puts an end to the sync of an older one.
+    fn due(&mut self, now: Instant) -> Option<(CommitId, Cause)> {
+        let target = self.target?;
+        let running = self.sync.as_ref().and(self.course.as_ref()).map(|(commit, _)| *commit);
+        if running.is_some_and(|commit| commit == target) || now < self.next_try {
+            return None;
+        }
+        if self.done != Some(target) {
+            return Some((target, self.woken_by));
+        }
+        if running.is_some() {
+            return None;
+        }
+        let state = self.led.leader.state.borrow();
+        if self.drifted && now >= self.next_drift {
+            self.drift_wait = (self.drift_wait * 2).clamp(Duration::from_secs(1), LONGEST_RETRY);
+            (self.drifted, self.next_drift) = (false, now + self.drift_wait);
+            return Some((target, Cause::Drift));
+        }
+        if self.next_resync.is_some_and(|time| now >= time) {
+            return Some((target, Cause::Resync));
+        }
+        (state.wants_retry() || state.released()).then_some((target, Cause::Retry))
+    }
+
+    /// When something is due by itself.
+    fn next(&self) -> Instant {
+        let drift = self.drifted.then_some(self.next_drift);
+        let retry = (self.sync.is_none() && (self.target != self.done || self.led.leader.state.borrow().wants_retry())).then_some(self.next_try);
+        let suspended = self.led.leader.sync.spec.suspend;
+        let times = [Some(self.next_poll), self.next_resync, drift, retry];
+        let next = times.into_iter().flatten().min().unwrap_or(self.next_poll);
+        if suspended { Instant::now() + RESYNC } else { next }
+    }
+
+    fn woken(&mut self) {
+        (self.next_poll, self.woken_by) = (Instant::now(), Cause::Push);
+    }
+
+    fn notice(&mut self, seen: Seen) {
+        let leader = &self.led.leader;
+        match seen {
+            Seen::Restarted(kind) => _ = self.listing.insert(kind, BTreeSet::new()),
+            Seen::Object(record) => {
+                if let Some((_, told)) = self.listing.iter_mut().find(|(kind, _)| kind.group == record.id.group && kind.kind == record.id.kind) {
+                    told.insert(record.id.clone());
+                }
+                leader.state.borrow_mut().seen(sighting(record));
+            }
+            Seen::Deleted(record) => self.drifted |= leader.is_gone(&record.id, &record.uid),
+            Seen::Whole(kind) => self.whole(&kind),
+            Seen::Blind(kind, refusal) => self.blind(&kind, &refusal),
+        }
+        if !self.drifted {
+            self.calm_down();
+        }
+        leader.changed.notify_waiters();
+    }
+
+    /// A kind was told from the beginning to the end: what was not told does not exist.
+    fn whole(&mut self, kind: &Resource) {
+        let mut state = self.led.leader.state.borrow_mut();
+        state.blind.remove(&kind.name());
+        if let Some(told) = self.listing.remove(kind) {
+            self.drifted |= state.only((&kind.group, &kind.kind), &told);
+        }
+    }
+
+    /// What can't be watched can't be called healthy.
+    fn blind(&self, kind: &Resource, refusal: &Refusal) {
+        tracing::warn!(sync = %self.led.key, kind = %kind.name(), %refusal, "Can't watch.");
+        if !refusal.is_transient() {
+            self.led.leader.state.borrow_mut().blind.insert(kind.name(), refusal.to_string());
+        }
+    }
+
+    /// A fight that has ended is forgotten.
+    fn calm_down(&mut self) {
+        if Instant::now() > self.next_drift + LONGEST_RETRY {
+            self.drift_wait = Duration::ZERO;
+        }
+    }
+
+    fn polled(&mut self, polled: Result<CommitId, git::Error>) {
+        self.led.leader.metrics.polled(polled.as_ref().map_or_else(git::Error::label, |_| "ok"));
+        match polled {
+            Ok(commit) => {
+                if self.led.leader.state.borrow_mut().source_error.take().is_some() {
+                    self.led.leader.changed.notify_waiters();
+                }
+                if self.target != Some(commit) {
+                    (self.target, self.next_try) = (Some(commit), Instant::now());
+                }
+            }
+            Err(error) => self.no_source(&error),
+        }
+    }
+
+    /// The repository can't be read: said on the Sync, while everything stays as it is.
+    fn no_source(&mut self, error: &git::Error) {
+        let text = report::redact(&format!("{error}. {}", error.hint()));
+        let news = self.led.leader.state.borrow_mut().source_error.replace(text.clone()).as_ref() != Some(&text);
+        if news {
+            tracing::warn!(sync = %self.led.key, error = %text, "Can't read the repository.");
+            self.led.leader.changed.notify_waiters();
+        }
+        if error.is_refused() {
+            self.led.keys.access_refused.notify_one();
+        }
+        if let Some(after) = error.retry_after() {
+            self.next_poll = self.next_poll.max(Instant::now() + after);
+        }
+    }
+
+    fn synced(&mut self, synced: Result<(), sync::Error>) {
+        let Some((commit, cause)) = self.course.take() else { return };
+        match synced {
+            Ok(()) => self.arrived(commit, cause),
+            Err(sync::Error::Git(error)) => {
+                self.no_source(&error);
+                self.try_later();
+            }
+            Err(sync::Error::LeaseLost) => self.try_later(),
+            Err(error) => self.no_cluster(&error),
+        }
+        self.woken_by = Cause::Poll;
+    }
+
+    fn arrived(&mut self, commit: CommitId, cause: Cause) {
+        (self.done, self.away_since) = (Some(commit), None);
+        if matches!(cause, Cause::Resync | Cause::Start) {
+            self.next_resync = self.led.times.resync.map(|every| Instant::now() + every.mul_f64(0.9 + random() / 5.0));
+        }
+        let leader = &self.led.leader;
+        leader.state.borrow_mut().agent_error = None;
+        let report = leader.state.borrow_mut().report(Timestamp::now());
+        let short = leader.state.borrow().short.clone();
+        leader.metrics.synced(&leader.name, report::state(&report).as_str(), report.took);
+        tracing::info!(sync = %self.led.key, "{}", report::summary(&report, cause.as_str(), &short));
+        if leader.state.borrow().wants_retry() {
+            self.try_later();
+        } else {
+            self.wait = FIRST_RETRY;
+        }
+    }
+
+    /// The API server can't be used. For a while that is no news: it may be restarting.
+    fn no_cluster(&mut self, error: &sync::Error) {
+        let since = *self.away_since.get_or_insert_with(Instant::now);
+        let text = report::redact(&error.to_string());
+        tracing::warn!(sync = %self.led.key, error = %text, "The sync was broken off; it will be tried again.");
+        if since.elapsed() > PATIENCE || !error.is_transient() {
+            self.led.leader.state.borrow_mut().agent_error = Some(text);
+            self.led.leader.changed.notify_waiters();
+        }
+        self.try_later();
+    }
+
+    fn try_later(&mut self) {
+        self.next_try = Instant::now() + self.wait.mul_f64(0.5 + random() / 2.0);
+        self.wait = (self.wait * 2).min(LONGEST_RETRY);
+    }
+}

@@ -1,0 +1,130 @@
+//! Reading and changing nodes as kustomize's own field functions do: what counts as null, which style stays, what is appended.
+//!
+//! It must not know which fields exist in Kubernetes.
+
+use crate::yaml::{Entry, Mark, Node, Style, Text, Value};
+
+/// Whether a resource's node is null: `null`, `~`, or nothing at all.
+pub(crate) fn is_null(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(text, Style::Plain, None) => matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
+        Value::Scalar(_, _, Some(tag)) => is_null_tag(tag),
+        _ => false,
+    }
+}
+
+fn is_null_tag(tag: &str) -> bool {
+    matches!(tag, "!!null" | "tag:yaml.org,2002:null")
+}
+
+/// Whether a node holds nothing: null, an empty map or an empty list.
+pub(crate) fn is_empty(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(..) => is_null(node),
+        Value::List(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+    }
+}
+
+/// Whether a node is a map without entries.
+pub(crate) fn is_empty_map(node: &Node) -> bool {
+    matches!(&node.value, Value::Map(entries) if entries.is_empty())
+}
+
+/// A string that was written at a place.
+pub(crate) fn string_at(text: &str, mark: Mark) -> Node {
+    Node { value: Value::Scalar(text.into(), Style::Quoted, None), mark }
+}
+
+/// A plain scalar that was written at a place.
+pub(crate) fn plain_at(text: &str, mark: Mark) -> Node {
+    Node { value: Value::Scalar(text.into(), Style::Plain, None), mark }
+}
+
+/// Whether the key of an entry is this text.
+pub(crate) fn is_key(entry: &Entry, key: &str) -> bool {
+    entry.key.text().is_some_and(|text| **text == *key)
+}
+
+/// Replaces the text of a scalar and keeps its style: a plain `1.0` that becomes `2.0` stays a number.
+pub(crate) fn set_text(node: &mut Node, text: &str, mark: Mark) {
+    let style = match &node.value {
+        Value::Scalar(_, style, _) => *style,
+        _ => Style::Plain,
+    };
+    *node = Node { value: Value::Scalar(text.into(), style, None), mark };
+}
+
+/// Sets an entry of a map: in its place if the key is there, else at the end. A null value removes the entry. Does nothing to other nodes.
+pub(crate) fn put(map: &mut Node, key: &str, value: Node) {
+    if is_null(&value) {
+        remove(map, key);
+    } else {
+        put_any(map, key, value);
+    }
+}
+
+/// As [`put`], but keeps a null value.
+pub(crate) fn put_any(map: &mut Node, key: &str, value: Node) {
+    let Value::Map(entries) = &mut map.value else { return };
+    match entries.iter_mut().find(|entry| is_key(entry, key)) {
+        Some(entry) => entry.value = value,
+        None => entries.push(Entry { key: Node { mark: value.mark, ..Node::plain(key) }, value }),
+    }
+}
+
+/// Removes an entry of a map.
+pub(crate) fn remove(map: &mut Node, key: &str) -> Option<Node> {
+    let Value::Map(entries) = &mut map.value else { return None };
+    let at = entries.iter().position(|entry| is_key(entry, key))?;
+    Some(entries.remove(at).value)
+}
+
+/// The entry of a map, made by `make` if it is not there. `None` for nodes that are no map.
+pub(crate) fn ensure<'n>(map: &'n mut Node, key: &str, make: impl FnOnce() -> Node) -> Option<&'n mut Node> {
+    let Value::Map(entries) = &mut map.value else { return None };
+    let at = match entries.iter().position(|entry| is_key(entry, key)) {
+        Some(at) => at,
+        None => {
+            let value = make();
+            entries.push(Entry { key: Node { mark: value.mark, ..Node::plain(key) }, value });
+            entries.len() - 1
+        }
+    };
+    entries.get_mut(at).map(|entry| &mut entry.value)
+}
+
+/// The scalar entries of a map as texts, whatever their types.
+pub(crate) fn texts(node: Option<&Node>) -> impl Iterator<Item = (&str, &str)> {
+    let entries = node.map_or(&[][..], Node::entries);
+    entries.iter().filter_map(|entry| Some((&**entry.key.text()?, entry.value.text().map_or("", |text| &**text))))
+}
+
+/// Replaces a map by one whose values are all strings, sorted by key; without entries it is removed from its parent.
+/// This is what becomes of labels and annotations as soon as kustomize touches them.
+pub(crate) fn restate_strings(parent: &mut Node, key: &str) {
+    let Some(map) = parent.get_mut(key) else { return };
+    if map.entries().is_empty() {
+        remove(parent, key);
+        return;
+    }
+    if let Value::Map(entries) = &mut map.value {
+        for entry in entries.iter_mut() {
+            let text = entry.value.text().cloned().unwrap_or_else(|| Text::from(""));
+            entry.value = string_at(&text, entry.value.mark);
+        }
+    }
+}
+
+/// Says for all marks of a node which file of the rendering they are in.
+pub(crate) fn stamp(node: &mut Node, file: u32) {
+    node.mark.file = file;
+    match &mut node.value {
+        Value::Scalar(..) => {}
+        Value::List(items) => items.iter_mut().for_each(|item| stamp(item, file)),
+        Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+            stamp(&mut entry.key, file);
+            stamp(&mut entry.value, file);
+        }),
+    }
+}

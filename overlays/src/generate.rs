@@ -1,0 +1,285 @@
+//! ConfigMaps and Secrets made of literals, files and env files, and the hash that names their content.
+//!
+//! It must not know what else is in the tree; merging a map into one that is there already is [`merge`]'s part.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use base64::Engine;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Stage};
+use crate::fields::edit;
+use crate::layer::{Generator, GeneratorOptions, Placed};
+use crate::object::{Object, Origin};
+use crate::path::RepoPath;
+use crate::source::Source;
+use crate::yaml::{self, Mark, Node, Value};
+
+mod values;
+
+/// What is generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    ConfigMap,
+    Secret,
+}
+
+/// What becomes of a generated map whose name is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behavior {
+    /// It is an error.
+    Create,
+    /// It takes its place.
+    Replace,
+    /// Its keys are added.
+    Merge,
+}
+
+impl Behavior {
+    /// kustomize takes a word that it does not know for `create`.
+    pub(crate) fn new(text: &str) -> Self {
+        match text {
+            "replace" => Self::Replace,
+            "merge" => Self::Merge,
+            _ => Self::Create,
+        }
+    }
+}
+
+/// Makes the object of one generator. `file` is the kustomization (or configuration) that asks for it, in the directory `layer`.
+///
+/// # Errors
+/// It has no name, a key is there twice, or a file is missing or must not be read.
+pub(crate) fn generate(
+    source: &mut Source<'_>,
+    layer: &RepoPath,
+    file: &RepoPath,
+    kind: Kind,
+    generator: &Placed<Generator>,
+    options: &GeneratorOptions,
+) -> Result<Object, Error> {
+    let Placed { value: args, mark } = generator;
+    if args.name.is_empty() {
+        let error = Error::new(Stage::Generate, "a generator has no `name`");
+        return Err(source.place(error, file, *mark));
+    }
+    let pairs = values::pairs(source, layer, args).map_err(|(error, at)| match kind {
+        // The line of a literal would show a secret.
+        Kind::Secret if error.place().is_none() => error.at(Origin { file: file.clone(), line: at.line, column: at.column }),
+        _ => source.place(error, file, at),
+    })?;
+    let values = distinct(args, pairs).map_err(|error| source.place(error, file, *mark))?;
+    let options = args.options.over(options);
+    let body = body(kind, args, &options, values, *mark);
+    let mut object = Object::new(Arc::new(body), Origin { file: file.clone(), line: mark.line, column: mark.column });
+    object.history.hashed = !options.disable_name_suffix_hash;
+    Ok(object)
+}
+
+/// A value, and where it was asked for.
+type Values = BTreeMap<String, (Vec<u8>, Mark)>;
+
+fn distinct(args: &Generator, pairs: Vec<values::Pair>) -> Result<Values, Error> {
+    let mut values = Values::new();
+    for values::Pair { key, value, mark } in pairs {
+        if values.contains_key(&key) {
+            return Err(Error::new(Stage::Generate, format!("the key `{key}` is twice in the generated `{}`", args.name))
+                .hint("remove one of the two, or give one another key"));
+        }
+        values.insert(key, (value, mark));
+    }
+    Ok(values)
+}
+
+fn body(kind: Kind, args: &Generator, options: &GeneratorOptions, values: Values, mark: Mark) -> Node {
+    let string = |text: &str| edit::string_at(text, mark);
+    let mut metadata = Node { mark, ..Node::map() };
+    edit::put_any(&mut metadata, "name", string(&args.name));
+    if !args.namespace.is_empty() {
+        edit::put_any(&mut metadata, "namespace", string(&args.namespace));
+    }
+    for (field, texts) in [("labels", &options.labels), ("annotations", &options.annotations)] {
+        for (key, value) in texts {
+            if let Some(map) = edit::ensure(&mut metadata, field, || Node { mark, ..Node::map() }) {
+                edit::put_any(map, key, string(value));
+            }
+        }
+    }
+    let mut body = Node { mark, ..Node::map() };
+    edit::put_any(&mut body, "apiVersion", string("v1"));
+    edit::put_any(&mut body, "kind", string(if kind == Kind::Secret { "Secret" } else { "ConfigMap" }));
+    edit::put_any(&mut body, "metadata", metadata);
+    put_data(kind, args, values, &mut body, mark);
+    if options.immutable {
+        edit::put_any(&mut body, "immutable", edit::plain_at("true", mark));
+    }
+    body
+}
+
+fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark: Mark) {
+    let empty = || Node { mark, ..Node::map() };
+    if kind == Kind::Secret {
+        let secret_type = if args.secret_type.is_empty() { "Opaque" } else { &args.secret_type };
+        edit::put_any(body, "type", edit::string_at(secret_type, mark));
+        edit::put_any(body, "data", empty());
+    }
+    for (key, (value, mark)) in values {
+        let (field, text) = match (kind, String::from_utf8(value)) {
+            (Kind::ConfigMap, Ok(text)) => ("data", text),
+            (Kind::ConfigMap, Err(bytes)) => ("binaryData", base64_lines(bytes.as_bytes())),
+            (Kind::Secret, Ok(text)) => ("data", base64_lines(text.as_bytes())),
+            (Kind::Secret, Err(bytes)) => ("data", base64_lines(bytes.as_bytes())),
+        };
+        if let Some(map) = edit::ensure(body, field, empty) {
+            edit::put_any(map, &key, edit::string_at(&text, mark));
+        }
+    }
+}
+
+/// The length of a line of base64 in kustomize.
+const BASE64_LINE: usize = 70;
+
+/// Base64 as kustomize writes it: in lines, each ended by a newline, unless there is less than one.
+fn base64_lines(bytes: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    if text.len() < BASE64_LINE {
+        return text;
+    }
+    let mut lines = String::with_capacity(text.len() + text.len() / BASE64_LINE + 1);
+    for (at, c) in text.chars().enumerate() {
+        if at > 0 && at % BASE64_LINE == 0 {
+            lines.push('\n');
+        }
+        lines.push(c);
+    }
+    lines.push('\n');
+    lines
+}
+
+/// Puts a generated map in the place of one that was there: it keeps that one's name, namespace and history, and with
+/// [`Behavior::Merge`] its data.
+pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object {
+    for field in ["labels", "annotations"] {
+        let mut both = Node { mark: new.body().mark, ..Node::map() };
+        for object in [old, &new] {
+            for entry in object.body().at(&["metadata", field]).map_or(&[][..], Node::entries) {
+                let (Some(key), text) = (entry.key.text(), entry.value.text()) else { continue };
+                let text = text.map_or("", |text| &**text);
+                edit::put_any(&mut both, key, edit::string_at(text, entry.value.mark));
+            }
+        }
+        put_in_metadata(&mut new, field, both);
+    }
+    for (field, text) in [("name", old.name()), ("namespace", old.namespace())] {
+        let mark = old.body().at(&["metadata", field]).map(|node| node.mark).unwrap_or_default();
+        let value = if text.is_empty() { Node::map() } else { edit::string_at(text, mark) };
+        put_in_metadata(&mut new, field, value);
+    }
+    let hashed = new.history.hashed && old.history.hashed;
+    new.history = old.history.clone();
+    new.history.hashed = hashed;
+    if behavior == Behavior::Merge {
+        merge_data(old, &mut new);
+    }
+    new
+}
+
+/// Sets a field of the metadata; an empty map removes it.
+fn put_in_metadata(object: &mut Object, field: &str, value: Node) {
+    let Some(metadata) = object.body_mut().get_mut("metadata") else { return };
+    if edit::is_empty_map(&value) {
+        edit::remove(metadata, field);
+    } else {
+        edit::put_any(metadata, field, value);
+    }
+}
+
+fn merge_data(old: &Object, new: &mut Object) {
+    let mut data = Node { mark: new.body().mark, ..Node::map() };
+    let mut binary = data.clone();
+    let is_secret = old.kind() == "Secret";
+    for entry in old.body().get("stringData").filter(|_| is_secret).map_or(&[][..], Node::entries) {
+        let (Some(key), Some(text)) = (entry.key.text(), entry.value.text()) else { continue };
+        edit::put_any(&mut data, key, edit::string_at(&base64_lines(text.as_bytes()), entry.value.mark));
+    }
+    for object in [old, new] {
+        copy_texts(object.body().get("data"), &mut data);
+        copy_texts(object.body().get("binaryData"), &mut binary);
+    }
+    for (field, map) in [("data", data), ("binaryData", binary)] {
+        if edit::is_empty_map(&map) {
+            edit::remove(new.body_mut(), field);
+        } else {
+            edit::put_any(new.body_mut(), field, map);
+        }
+    }
+}
+
+fn copy_texts(from: Option<&Node>, to: &mut Node) {
+    for entry in from.map_or(&[][..], Node::entries) {
+        if let (Some(key), Some(text)) = (entry.key.text(), entry.value.text()) {
+            edit::put_any(to, key, edit::string_at(text, entry.value.mark));
+        }
+    }
+}
+
+/// The hash of a generated map's content: ten letters and digits that can't spell words.
+///
+/// # Errors
+/// The content can't be written as JSON.
+pub(crate) fn hash(object: &Object) -> Result<String, String> {
+    let body = object.body();
+    let field = |path: &[&str]| match body.at(path) {
+        None => Node::string(""),
+        Some(node) => match node.text() {
+            Some(text) => Node::string(text.clone()),
+            None => node.clone(),
+        },
+    };
+    let mut content = Node::map();
+    edit::put_any(&mut content, "kind", Node::string(object.kind()));
+    // kustomize means to hash the name, but looks for it under a key that no object has.
+    edit::put_any(&mut content, "name", Node::string(""));
+    edit::put_any(&mut content, "data", field(&["data"]));
+    let is_secret = object.kind() == "Secret";
+    if is_secret {
+        edit::put_any(&mut content, "type", field(&["type"]));
+    }
+    let second = if is_secret { "stringData" } else { "binaryData" };
+    if let Some(node) = body.get(second).filter(|node| matches!(node.value, Value::Map(_))) {
+        edit::put_any(&mut content, second, node.clone());
+    }
+    let json = yaml::go_json(&content).map_err(|error| error.message().to_owned())?;
+    Ok(spelled(&Sha256::digest(json)))
+}
+
+fn spelled(digest: &[u8]) -> String {
+    let mut hex = String::with_capacity(10);
+    for byte in digest.iter().take(5) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let unspoken = |c| match c {
+        '0' => 'g',
+        '1' => 'h',
+        '3' => 'k',
+        'a' => 'm',
+        'e' => 't',
+        other => other,
+    };
+    hex.chars().map(unspoken).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_base64_is_written_in_lines_of_70() {
+        assert_eq!(base64_lines(b"abc"), "YWJj");
+        let long = base64_lines(&[0; 60]);
+        assert_eq!(long.lines().map(str::len).collect::<Vec<_>>(), [70, 10]);
+        assert!(long.ends_with('\n'));
+    }
+}

@@ -1,0 +1,261 @@
+//! JSON patches (RFC 6902), applied to nodes so that marks survive; where the standard and kustomize differ, as kustomize.
+//!
+//! It must not know which object a patch is for.
+
+use crate::fields::edit;
+use crate::yaml::{Dialect, Entry, Node, Scalar, Style, Value};
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Add(Pointer, Node),
+    Remove(Pointer),
+    Replace(Pointer, Node),
+    Move(Pointer, Pointer),
+    Copy(Pointer, Pointer),
+    Test(Pointer, Node),
+}
+
+/// The steps of a JSON pointer, and its text.
+#[derive(Clone, Debug)]
+pub(crate) struct Pointer {
+    steps: Vec<String>,
+    text: String,
+}
+
+impl Pointer {
+    fn new(text: &str) -> Self {
+        let unescaped = |step: &str| step.replace("~1", "/").replace("~0", "~");
+        Self { steps: text.split('/').skip(1).map(unescaped).collect(), text: text.to_owned() }
+    }
+}
+
+/// Reads the operations of a patch, which is a list of maps.
+///
+/// # Errors
+/// It is not, or an operation is unknown or lacks a part.
+pub(crate) fn operations(patch: &Node) -> Result<Vec<Operation>, String> {
+    match &patch.value {
+        Value::List(items) => items.iter().map(operation).collect(),
+        _ => Err("a JSON patch is a list of operations".to_owned()),
+    }
+}
+
+fn operation(item: &Node) -> Result<Operation, String> {
+    let text = |key: &str| item.get(key).and_then(Node::text).map(|text| text.to_string());
+    let name = text("op").ok_or("an operation of a JSON patch has no `op`")?;
+    let path = Pointer::new(&text("path").ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `path`"))?);
+    // Without a value kustomize takes null.
+    let value = || item.get("value").map_or_else(|| Ok(Node::plain("null")), restated);
+    let from =
+        || text("from").map(|from| Pointer::new(&from)).ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `from`"));
+    match name.as_str() {
+        "add" => Ok(Operation::Add(path, value()?)),
+        "remove" => Ok(Operation::Remove(path)),
+        "replace" => Ok(Operation::Replace(path, value()?)),
+        "move" => Ok(Operation::Move(from()?, path)),
+        "copy" => Ok(Operation::Copy(from()?, path)),
+        "test" => Ok(Operation::Test(path, value()?)),
+        other => Err(format!("`{other}` is no operation of a JSON patch")),
+    }
+}
+
+/// Says in the dialect of resources what a node of a configuration means: `yes` becomes `true`, `0o17` a string.
+pub(crate) fn restated(node: &Node) -> Result<Node, String> {
+    let value = match &node.value {
+        Value::List(items) => Value::List(items.iter().map(restated).collect::<Result<_, _>>()?),
+        Value::Map(entries) => Value::Map(entries.iter().map(restated_entry).collect::<Result<_, _>>()?),
+        Value::Scalar(..) => restated_scalar(node)?,
+    };
+    Ok(Node { value, mark: node.mark })
+}
+
+fn restated_entry(entry: &Entry) -> Result<Entry, String> {
+    let key = restated(&entry.key)?;
+    let text = key.text().cloned().ok_or("a key is a list or a map")?;
+    Ok(Entry { key: edit::string_at(&text, key.mark), value: restated(&entry.value)? })
+}
+
+fn restated_scalar(node: &Node) -> Result<Value, String> {
+    let plain = |text: String| Value::Scalar(text.into(), Style::Plain, None);
+    Ok(match node.resolve(Dialect::Config).map_err(|error| error.message().to_owned())? {
+        Scalar::Null => plain("null".to_owned()),
+        Scalar::Bool(value) => plain(value.to_string()),
+        Scalar::Int(value) => plain(value.to_string()),
+        Scalar::Float(value) => plain(format!("{value:e}")),
+        Scalar::Timestamp(text) => Value::Scalar(text.into(), Style::Quoted, None),
+        Scalar::Str(text) => Value::Scalar(text.as_ref().into(), Style::Quoted, None),
+    })
+}
+
+/// Applies operations in order.
+///
+/// # Errors
+/// One of them does not apply; the message names its path.
+pub(crate) fn apply(object: &mut Node, operations: &[Operation]) -> Result<(), String> {
+    for operation in operations {
+        match operation {
+            Operation::Add(path, value) => add(object, path, value.clone())?,
+            Operation::Remove(path) => drop(remove(object, path)?),
+            Operation::Replace(path, value) => replace(object, path, value.clone())?,
+            Operation::Move(from, path) => {
+                let value = remove(object, from)?;
+                add(object, path, value)?;
+            }
+            Operation::Copy(from, path) => {
+                let value = get(object, from).cloned().ok_or_else(|| missing("copy", from))?;
+                add(object, path, value)?;
+            }
+            Operation::Test(path, value) => test(object, path, value)?,
+        }
+    }
+    round_large_numbers(object);
+    Ok(())
+}
+
+fn missing(what: &str, path: &Pointer) -> String {
+    format!("`{what}` does not apply: the object has nothing at `{}`", path.text)
+}
+
+/// A negative index counts from the end.
+fn index(step: &str, length: usize) -> Option<usize> {
+    let at: i64 = step.parse().ok()?;
+    let at = if at < 0 { at.checked_add(i64::try_from(length).ok()?)? } else { at };
+    usize::try_from(at).ok()
+}
+
+fn child<'n>(node: &'n Node, step: &str) -> Option<&'n Node> {
+    match &node.value {
+        Value::Map(_) => node.get(step),
+        Value::List(items) => items.get(index(step, items.len())?),
+        Value::Scalar(..) => None,
+    }
+}
+
+fn get<'n>(object: &'n Node, path: &Pointer) -> Option<&'n Node> {
+    path.steps.iter().try_fold(object, |node, step| child(node, step))
+}
+
+fn child_mut<'n>(node: &'n mut Node, step: &str) -> Option<&'n mut Node> {
+    if matches!(node.value, Value::Map(_)) {
+        return node.get_mut(step);
+    }
+    let Value::List(items) = &mut node.value else { return None };
+    let at = index(step, items.len())?;
+    items.get_mut(at)
+}
+
+/// The map or list that holds what a path names, and the last step.
+fn parent<'n, 'p>(object: &'n mut Node, path: &'p Pointer) -> Option<(&'n mut Node, &'p str)> {
+    let (last, steps) = path.steps.split_last()?;
+    let holder = steps.iter().try_fold(object, |node, step| child_mut(node, step))?;
+    (!matches!(holder.value, Value::Scalar(..))).then_some((holder, last.as_str()))
+}
+
+fn add(object: &mut Node, path: &Pointer, value: Node) -> Result<(), String> {
+    let (holder, step) = parent(object, path).ok_or_else(|| missing("add", path))?;
+    let Value::List(items) = &mut holder.value else {
+        edit::put_any(holder, step, value);
+        return Ok(());
+    };
+    let end = items.len();
+    let at = if step == "-" { Some(end) } else { index(step, end + 1) };
+    match at.filter(|at| *at <= end) {
+        Some(at) => items.insert(at, value),
+        None => return Err(format!("`add` does not apply: `{}` is no index of a list of {end} items", path.text)),
+    }
+    Ok(())
+}
+
+fn remove(object: &mut Node, path: &Pointer) -> Result<Node, String> {
+    let (holder, step) = parent(object, path).ok_or_else(|| missing("remove", path))?;
+    let removed = match &mut holder.value {
+        Value::List(items) => index(step, items.len()).filter(|at| *at < items.len()).map(|at| items.remove(at)),
+        _ => edit::remove(holder, step),
+    };
+    removed.ok_or_else(|| missing("remove", path))
+}
+
+fn replace(object: &mut Node, path: &Pointer, value: Node) -> Result<(), String> {
+    if path.text.is_empty() {
+        if !matches!(value.value, Value::Map(_)) {
+            return Err("`replace` of a whole object needs a map".to_owned());
+        }
+        *object = value;
+        return Ok(());
+    }
+    let (holder, step) = parent(object, path).ok_or_else(|| missing("replace", path))?;
+    let Value::List(items) = &mut holder.value else {
+        // The last key need not be there, unlike in the standard.
+        edit::put_any(holder, step, value);
+        return Ok(());
+    };
+    let at = index(step, items.len());
+    *at.and_then(|at| items.get_mut(at)).ok_or_else(|| missing("replace", path))? = value;
+    Ok(())
+}
+
+fn test(object: &Node, path: &Pointer, value: &Node) -> Result<(), String> {
+    let json = |node: &Node| node.to_json(Dialect::Resource).ok();
+    let holds = match get(object, path) {
+        Some(found) => json(found) == json(value),
+        None => edit::is_null(value),
+    };
+    if holds { Ok(()) } else { Err(format!("`test` failed: the object has another value at `{}`", path.text)) }
+}
+
+/// kustomize sends the whole object through JSON with 64-bit floats: integers beyond 2^53 lose digits, anywhere in the object.
+fn round_large_numbers(node: &mut Node) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(round_large_numbers),
+        Value::Map(entries) => entries.iter_mut().for_each(|entry| round_large_numbers(&mut entry.value)),
+        Value::Scalar(_, Style::Plain, _) => {
+            if let Ok(Scalar::Int(value)) = node.resolve(Dialect::Resource)
+                && value.unsigned_abs() > 1 << 53
+            {
+                #[expect(clippy::cast_precision_loss, reason = "losing digits is what is reproduced here")]
+                let rounded = value as f64;
+                node.value = Value::Scalar(format!("{rounded:e}").into(), Style::Plain, None);
+            }
+        }
+        Value::Scalar(..) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml;
+
+    fn check(object: &str, patch: &str, expected: Result<&str, &str>) {
+        let parse = |text: &str| yaml::parse(text.as_bytes(), &yaml::Limits::default()).unwrap().remove(0);
+        let mut patched = parse(object);
+        let outcome = operations(&parse(patch)).and_then(|operations| apply(&mut patched, &operations));
+        match expected {
+            Ok(text) => assert_eq!(patched.to_json(Dialect::Resource).unwrap(), parse(text).to_json(Dialect::Resource).unwrap()),
+            Err(part) => assert!(outcome.unwrap_err().contains(part)),
+        }
+    }
+
+    #[test]
+    fn operations_apply_in_order() {
+        check("{a: [1, 2]}", "[{op: add, path: /a/-, value: 3}, {op: remove, path: /a/0}]", Ok("{a: [2, 3]}"));
+        check("{a: {b: 1}}", "[{op: move, from: /a/b, path: /c}, {op: copy, from: /c, path: /a/d}]", Ok("{a: {d: 1}, c: 1}"));
+        check("{a: {x/y~z: 1}}", "[{op: replace, path: /a/x~1y~0z, value: 2}]", Ok("{a: {x/y~z: 2}}"));
+    }
+
+    #[test]
+    fn a_value_is_read_as_yaml_1_1() {
+        check("{a: 1}", "[{op: replace, path: /a, value: yes}]", Ok("{a: true}"));
+        check("{a: 1}", "[{op: replace, path: /a, value: 0644}]", Ok("{a: 420}"));
+    }
+
+    #[test]
+    fn what_does_not_apply_is_an_error_that_names_the_path() {
+        check("{a: 1}", "[{op: remove, path: /b}]", Err("`/b`"));
+        check("{a: 1}", "[{op: add, path: /b/c, value: 1}]", Err("`/b/c`"));
+        check("{a: [1]}", "[{op: replace, path: /a/7, value: 1}]", Err("`/a/7`"));
+        check("{a: 1}", "[{op: test, path: /a, value: 2}]", Err("`/a`"));
+        check("{a: 1}", "[{op: frob, path: /a}]", Err("`frob`"));
+    }
+}

@@ -1,0 +1,143 @@
+//! From a tree to a manifest: layers are read depth first, each merged into its parent once it is done.
+//!
+//! It must not know how a step works or how YAML is read, only in which order kustomize does what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{Error, Errors, Stage};
+use crate::fields::Config;
+use crate::layer::Kustomization;
+use crate::manifest::Manifest;
+use crate::objects::Objects;
+use crate::order::Order;
+use crate::patch::shape::Schemas;
+use crate::path::RepoPath;
+use crate::source::{Cache, Restriction, Source};
+use crate::tree::{ContentId, Tree, TreeError};
+use crate::vars::Vars;
+
+mod accumulate;
+mod configure;
+mod finish;
+mod load;
+mod plain;
+mod steps;
+
+/// How a tree is rendered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// The order of objects where the root says none with `sortOptions`.
+    pub order: Order,
+    /// Which files a kustomization may read.
+    pub restrict: Restriction,
+    /// Whether a root without a kustomization file is all the YAML and JSON below it, less what `.plimsollignore` names.
+    pub plain_directories: bool,
+}
+
+impl Default for Options {
+    /// What the agent uses.
+    fn default() -> Self {
+        Self { order: Order::None, restrict: Restriction::Root, plain_directories: true }
+    }
+}
+
+/// The outcome of a rendering.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The objects.
+    pub manifest: Manifest,
+    /// What decided the outcome.
+    pub inputs: Inputs,
+    /// `metadata.annotations` of the root kustomization.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The fewest directories and files whose contents decide an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    paths: Vec<RepoPath>,
+    options: Options,
+}
+
+/// Names all that a rendering depends on: equal fingerprints, equal rendering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl Inputs {
+    /// The directories of layers, and files outside of them, sorted.
+    pub fn paths(&self) -> &[RepoPath] {
+        &self.paths
+    }
+
+    /// The fingerprint of these paths in a tree. The version of this crate and the options are part of it.
+    ///
+    /// # Errors
+    /// The tree can't be read.
+    pub fn fingerprint(&self, tree: &dyn Tree) -> Result<Fingerprint, TreeError> {
+        let ids: Result<Vec<Option<ContentId>>, TreeError> = self.paths.iter().map(|path| tree.id(path)).collect();
+        Ok(finish::fingerprint(&self.options, &self.paths, &ids?))
+    }
+}
+
+/// Renders the kustomization (or plain directory) at `root`.
+///
+/// # Errors
+/// All that is wrong and can be told apart: errors of several files at once, errors of steps one at a time.
+pub fn render(tree: &dyn Tree, root: &RepoPath, options: &Options, cache: &mut Cache) -> Result<Rendered, Errors> {
+    let mut build = Build { source: Source::new(tree, cache, options.restrict), schemas: Schemas::default(), has_schemas: false };
+    let outcome = build.root(root, options);
+    let missing = std::mem::take(&mut build.source.missing);
+    let (objects, annotations) = outcome.map_err(|errors| with_missing(errors, missing))?;
+    let inputs = Inputs { paths: build.source.inputs(), options: options.clone() };
+    Ok(Rendered { manifest: Manifest::new(objects), inputs, annotations })
+}
+
+/// Remote bases are named together, once.
+fn with_missing(errors: Errors, mut missing: Vec<crate::error::Remote>) -> Errors {
+    if missing.is_empty() {
+        return errors;
+    }
+    missing.sort();
+    missing.dedup();
+    let others = errors.0.into_iter().filter(|error| !matches!(error, Error::Missing(_)));
+    Errors(std::iter::once(Error::Missing(missing)).chain(others).collect())
+}
+
+/// What a layer and all below it come to.
+#[derive(Debug)]
+struct Accumulated {
+    objects: Objects,
+    config: Arc<Config>,
+    vars: Vars,
+}
+
+impl Default for Accumulated {
+    fn default() -> Self {
+        Self { objects: Objects::default(), config: Config::defaults(), vars: Vars::default() }
+    }
+}
+
+/// A layer whose file was read.
+struct Layer {
+    directory: RepoPath,
+    /// The kustomization file.
+    file: RepoPath,
+    /// The number by which marks name it.
+    number: u32,
+    kustomization: Kustomization,
+}
+
+/// One rendering while it goes on.
+struct Build<'a> {
+    source: Source<'a>,
+    schemas: Schemas,
+    /// Whether a layer has said which schemas hold; the first one decides.
+    has_schemas: bool,
+}
+
+impl Build<'_> {
+    fn error(&self, layer: &Layer, stage: Stage, message: impl Into<String>, mark: crate::yaml::Mark) -> Error {
+        self.source.place(Error::new(stage, message), &layer.file, mark)
+    }
+}

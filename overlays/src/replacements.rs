@@ -1,0 +1,233 @@
+//! Replacements: a value is read from one object and written into fields of others.
+//!
+//! It must not know files: replacements come read.
+
+use crate::error::{Error, Stage};
+use crate::fields::{Gvk, edit};
+use crate::layer::{FieldOptions, Replacement, ReplacementSource, ReplacementTarget};
+use crate::object::{DEFAULT_NAMESPACE, Id, Object};
+use crate::objects::Objects;
+use crate::yaml::{Dialect, Mark, Node, Scalar, Style, Value};
+
+mod path;
+mod structured;
+
+/// Replacements in order.
+#[derive(Debug)]
+pub(crate) struct Replacements {
+    /// Each with its place, which is that of the file for those that a file holds.
+    pub(crate) list: Vec<(Replacement, Mark)>,
+}
+
+const DEFAULT_PATH: &str = "metadata.name";
+
+impl Replacements {
+    pub(crate) fn apply(&self, objects: &mut Objects) -> Result<(), Error> {
+        for (replacement, mark) in &self.list {
+            let mut value = source_value(replacement, objects).map_err(|problem| Error::new(Stage::Transform, problem))?;
+            if value.mark.line == 0 {
+                value.mark = *mark;
+            }
+            for target in replacement.targets.iter().flatten() {
+                apply_to_target(target, &value, objects)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The node at a field path, as a replacement or a var reads it.
+///
+/// # Errors
+/// The path leads through something that it does not fit.
+pub(crate) fn read<'n>(body: &'n Node, path: &str) -> Result<Option<&'n Node>, String> {
+    let indexed = |step: String| match step.strip_suffix(']').and_then(|step| step.split_once('[')) {
+        // `ports[0]` is `ports` and `0`.
+        Some((key, index)) if !key.is_empty() && index.parse::<usize>().is_ok() => vec![key.to_owned(), index.to_owned()],
+        _ => vec![step],
+    };
+    path::lookup(body, &path::split(path).into_iter().flat_map(indexed).collect::<Vec<_>>())
+}
+
+fn source_value(replacement: &Replacement, objects: &Objects) -> Result<Node, String> {
+    match (&replacement.source, &replacement.source_value, &replacement.targets) {
+        (None, None, _) | (_, _, None) => Err("a replacement needs a `source` and at least one target".to_owned()),
+        (Some(_), Some(_), _) => Err("a replacement has both `source` and `sourceValue`; only one can be given".to_owned()),
+        (None, Some(text), _) => Ok(Node::plain(text.as_str())),
+        (Some(source), None, _) => {
+            let object = only_source(source, objects)?;
+            let field = if source.field_path.is_empty() { DEFAULT_PATH } else { &source.field_path };
+            let node = path::lookup(object.body(), &path::split(field))?;
+            let node = node.filter(|node| !edit::is_empty(node));
+            let node = node.ok_or_else(|| format!("{} has no field `{field}`, which a replacement reads", object.id()))?;
+            // Marks mean files by numbers that each object has of its own.
+            part(node, &source.options).map(|mut node| {
+                node.mark = Mark::default();
+                unmark(&mut node);
+                node
+            })
+        }
+    }
+}
+
+fn unmark(node: &mut Node) {
+    node.mark = Mark::default();
+    match &mut node.value {
+        Value::Scalar(..) => {}
+        Value::List(items) => items.iter_mut().for_each(unmark),
+        Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+            unmark(&mut entry.key);
+            unmark(&mut entry.value);
+        }),
+    }
+}
+
+/// The one object that a source names, by what it is or was.
+fn only_source<'o>(source: &ReplacementSource, objects: &'o Objects) -> Result<&'o Object, String> {
+    let named = || format!("{} {}", source.kind, source.name).trim().to_owned();
+    let mut found = objects.list().iter().filter(|object| is_source(source, object));
+    match (found.next(), found.next()) {
+        (Some(object), None) => Ok(object),
+        (Some(one), Some(other)) => Err(format!("the source `{}` of a replacement is both {} and {}", named(), one.id(), other.id())),
+        (None, _) => Err(format!("the source `{}` of a replacement is not there", named())),
+    }
+}
+
+fn is_source(source: &ReplacementSource, object: &Object) -> bool {
+    let gvk = Gvk { group: source.group.clone(), version: source.version.clone(), kind: source.kind.clone() };
+    let or_default = |namespace: &str| if namespace.is_empty() { DEFAULT_NAMESPACE.to_owned() } else { namespace.to_owned() };
+    let fits = |id: &Id<'_>, namespace: &str| {
+        (source.name.is_empty() || source.name == id.name)
+            && (source.namespace.is_empty() || or_default(&source.namespace) == or_default(namespace))
+            && gvk.selects(id)
+    };
+    fits(&object.now(), object.namespace()) || object.past().any(|id| fits(&id, id.namespace))
+}
+
+/// The part of a source that is meant.
+fn part(node: &Node, options: &FieldOptions) -> Result<Node, String> {
+    if options.delimiter.is_empty() {
+        return Ok(node.clone());
+    }
+    let text = node.text().ok_or("a `delimiter` can only part a single value")?;
+    let parts: Vec<&str> = text.split(&options.delimiter).collect();
+    let part = usize::try_from(options.index).ok().and_then(|at| parts.get(at));
+    let part =
+        part.ok_or_else(|| format!("a replacement wants part {} of `{}`, which has {} parts", options.index, &**text, parts.len()))?;
+    let mut part_node = node.clone();
+    edit::set_text(&mut part_node, part, node.mark);
+    Ok(part_node)
+}
+
+fn apply_to_target(target: &ReplacementTarget, value: &Node, objects: &mut Objects) -> Result<(), Error> {
+    let wrong = |problem: String| Error::new(Stage::Transform, problem);
+    let select = target.select.as_ref().ok_or_else(|| wrong("a target of a replacement has no `select`".to_owned()))?;
+    let matcher = select.matcher().map_err(wrong)?;
+    let rejected: Vec<_> = target.reject.iter().map(|one| Ok((one, one.matcher()?))).collect::<Result<_, _>>().map_err(wrong)?;
+    let is_target = |object: &Object| {
+        let is_rejected = rejected.iter().any(|(selector, matcher)| {
+            (!selector.names_no_metadata() && matcher.fits_metadata(object))
+                || (!selector.names_no_id() && any_id(object, |id, namespace| matcher.fits_id(id, namespace)))
+        });
+        matcher.fits_metadata(object) && !is_rejected && any_id(object, |id, namespace| matcher.fits_id(id, namespace))
+    };
+    let fields = if target.field_paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { target.field_paths.clone() };
+    for object in objects.list_mut().iter_mut().filter(|object| is_target(object)) {
+        for field in &fields {
+            let outcome = write(object.body_mut(), field, value, &target.options);
+            outcome.map_err(|problem| wrong(format!("{}: {problem}", object.id())))?;
+        }
+    }
+    Ok(())
+}
+
+fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
+    fits(&object.now(), object.namespace()) || object.past().any(|id| fits(&id, id.namespace))
+}
+
+fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> Result<(), String> {
+    let steps = path::split(field);
+    let mut set = |node: &mut Node| set_field(node, value, options);
+    if structured::write(body, &steps, options.create.then_some(value), &mut set) {
+        return Ok(());
+    }
+    let found = path::for_each(body, &steps, options.create.then_some(value), &mut set);
+    match found.map_err(|problem| format!("field `{field}`: {problem}"))? {
+        0 => Err(format!("there is no field `{field}` to replace{}", if options.create { ", and it can't be made" } else { "" })),
+        _ => Ok(()),
+    }
+}
+
+fn set_field(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), String> {
+    let mut value = value.clone();
+    if !options.delimiter.is_empty() {
+        let old = node.text().ok_or("a `delimiter` can only part a single value")?;
+        let new = value.text().map_or("", |text| &**text).to_owned();
+        let joined = with_part(old, &new, options);
+        let mark = value.mark;
+        edit::set_text(&mut value, &joined, mark);
+    }
+    let Value::Scalar(..) = node.value else {
+        *node = value;
+        return Ok(());
+    };
+    // Only the text goes over: a number stays a number, a string a string.
+    let text = value.text().map_or("", |text| &**text).to_owned();
+    let mark = if value.mark.line > 0 { value.mark } else { node.mark };
+    *node = retyped(node, &text)?;
+    node.mark = mark;
+    Ok(())
+}
+
+fn with_part(old: &str, new: &str, options: &FieldOptions) -> String {
+    let mut parts: Vec<&str> = old.split(&options.delimiter).collect();
+    match usize::try_from(options.index) {
+        Err(_) => parts.insert(0, new),
+        Ok(at) => match parts.get_mut(at) {
+            Some(part) => *part = new,
+            None => parts.push(new),
+        },
+    }
+    parts.join(&options.delimiter)
+}
+
+/// A scalar of the same type with another text. A scalar without any text was just made and takes the type of its new text.
+fn retyped(node: &Node, text: &str) -> Result<Node, String> {
+    let plain = Node::plain(text);
+    let Value::Scalar(old, Style::Plain, None) = &node.value else { return Ok(Node::string(text)) };
+    if old.is_empty() {
+        return Ok(plain);
+    }
+    let new = plain.resolve(Dialect::Resource).map_err(|error| error.message().to_owned())?;
+    match node.resolve(Dialect::Resource) {
+        Ok(Scalar::Str(_) | Scalar::Timestamp(_)) | Err(_) => Ok(Node::string(text)),
+        Ok(Scalar::Null) => Ok(plain.clone()),
+        Ok(Scalar::Float(_)) if matches!(new, Scalar::Int(_)) => Ok(plain.clone()),
+        Ok(scalar) if scalar.type_name() == new.type_name() && !matches!((&scalar, &new), (Scalar::Int(_), Scalar::Float(_))) => {
+            Ok(plain.clone())
+        }
+        Ok(scalar) => Err(format!("`{text}` can't replace `{}`, which is {}", &**old, scalar.type_name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_replaced_put_before_or_put_behind() {
+        let options = |index| FieldOptions { delimiter: "-".into(), index, ..FieldOptions::default() };
+        assert_eq!(with_part("a-b-c", "x", &options(1)), "a-x-c");
+        assert_eq!(with_part("a-b-c", "x", &options(-1)), "x-a-b-c");
+        assert_eq!(with_part("a-b-c", "x", &options(7)), "a-b-c-x");
+    }
+
+    #[test]
+    fn a_replaced_scalar_keeps_its_type() {
+        let check = |old: &Node, text: &str| retyped(old, text).map(|node| matches!(node.value, Value::Scalar(_, Style::Plain, _)));
+        assert_eq!(check(&Node::plain("80"), "81"), Ok(true));
+        assert_eq!(check(&Node::plain("web"), "81"), Ok(false));
+        assert_eq!(check(&Node::string("80"), "81"), Ok(false));
+        assert!(check(&Node::plain("80"), "web").is_err());
+    }
+}

@@ -1,0 +1,295 @@
+//! What one rendering reads: files within their bounds, parsed once, each counted among the inputs.
+//!
+//! It must not know what the files mean.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::error::{Error, Remote, Stage};
+use crate::layer::decode::Wrong;
+use crate::object::Origin;
+use crate::path::RepoPath;
+use crate::tree::{Blob, ContentId, Kind, Tree};
+use crate::yaml::{self, Mark, Node};
+
+/// Which files a layer may read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Restriction {
+    /// Files in or below the directory of the kustomization that names them; other layers may be anywhere in the tree.
+    #[default]
+    Root,
+    /// Files anywhere in the tree.
+    None,
+}
+
+/// The documents of one file, shared by all who read it.
+type Documents = Arc<[Arc<Node>]>;
+
+/// What the nodes of a file are taken to need in memory, per byte of text. Measured on manifests, which have short lines: a node has 64
+/// bytes, its text a header of 16, and a line of 20 characters makes two of them.
+const BYTES_PER_BYTE: usize = 10;
+
+/// Parsed files by the ids of their contents, so that a file is parsed once, whatever path or commit it is in.
+#[derive(Debug)]
+pub struct Cache {
+    limit: usize,
+    used: usize,
+    clock: u64,
+    entries: HashMap<ContentId, Cached>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    documents: Documents,
+    bytes: usize,
+    last_used: u64,
+}
+
+impl Default for Cache {
+    /// 8 MiB: the manifests of some hundred ordinary apps, and what an agent of 24 MiB can spare.
+    fn default() -> Self {
+        Self::with_limit(8 << 20)
+    }
+}
+
+impl Cache {
+    /// A cache that holds nodes of about so many bytes.
+    pub fn with_limit(bytes: usize) -> Self {
+        Self { limit: bytes, used: 0, clock: 0, entries: HashMap::new() }
+    }
+
+    fn get(&mut self, id: ContentId) -> Option<Documents> {
+        self.clock += 1;
+        let entry = self.entries.get_mut(&id)?;
+        entry.last_used = self.clock;
+        Some(Arc::clone(&entry.documents))
+    }
+
+    fn insert(&mut self, id: ContentId, documents: &Documents, text_bytes: usize) {
+        let bytes = text_bytes.saturating_mul(BYTES_PER_BYTE);
+        // One file must not push out all others.
+        if bytes > self.limit / 2 {
+            return;
+        }
+        while self.used + bytes > self.limit {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.last_used).map(|(id, _)| *id);
+            let Some(removed) = oldest.and_then(|id| self.entries.remove(&id)) else { break };
+            self.used -= removed.bytes;
+        }
+        self.used += bytes;
+        self.entries.insert(id, Cached { documents: Arc::clone(documents), bytes, last_used: self.clock });
+    }
+}
+
+/// The reader of one rendering.
+pub(crate) struct Source<'a> {
+    tree: &'a dyn Tree,
+    cache: &'a mut Cache,
+    restriction: Restriction,
+    /// The files that marks may name; number 0 is left free for "the object's own file".
+    files: Vec<RepoPath>,
+    numbers: HashMap<RepoPath, u32>,
+    layers: BTreeSet<RepoPath>,
+    /// Files that were read and are in no layer's directory, for they lie outside.
+    others: BTreeSet<RepoPath>,
+    pub(crate) missing: Vec<Remote>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(tree: &'a dyn Tree, cache: &'a mut Cache, restriction: Restriction) -> Self {
+        let files = vec![RepoPath::root()];
+        Self {
+            tree,
+            cache,
+            restriction,
+            files,
+            numbers: HashMap::new(),
+            layers: BTreeSet::new(),
+            others: BTreeSet::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tree(&self) -> &'a dyn Tree {
+        self.tree
+    }
+
+    /// Counts everything in a directory among the inputs.
+    pub(crate) fn enter(&mut self, directory: &RepoPath) {
+        self.layers.insert(directory.clone());
+    }
+
+    /// The number by which marks name a file.
+    pub(crate) fn number(&mut self, file: &RepoPath) -> u32 {
+        if let Some(number) = self.numbers.get(file) {
+            return *number;
+        }
+        let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        self.files.push(file.clone());
+        self.numbers.insert(file.clone(), number);
+        number
+    }
+
+    /// The files that were given numbers.
+    pub(crate) fn files(&self) -> Arc<[RepoPath]> {
+        self.files.as_slice().into()
+    }
+
+    /// The fewest paths that cover all that was read.
+    pub(crate) fn inputs(&self) -> Vec<RepoPath> {
+        let mut paths: Vec<RepoPath> = Vec::new();
+        for path in self.layers.iter().chain(&self.others).collect::<BTreeSet<_>>() {
+            if !paths.iter().any(|have| path.is_within(have)) {
+                paths.push(path.clone());
+            }
+        }
+        paths
+    }
+
+    pub(crate) fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, Error> {
+        Ok(self.tree.kind(path)?)
+    }
+
+    /// The file that a layer names, with its path.
+    ///
+    /// # Errors
+    /// There is no such file, or the layer may not read it.
+    pub(crate) fn file(&mut self, layer: &RepoPath, name: &str) -> Result<(RepoPath, Blob), Error> {
+        if is_url(name) {
+            self.missing.push(remote(name).unwrap_or_else(|| Remote { url: name.to_owned(), reference: None }));
+            return Err(Error::Missing(self.missing.clone()));
+        }
+        let path = layer.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
+        if self.restriction == Restriction::Root && !path.is_within(layer) {
+            let message = format!("`{name}` is outside of `{layer}`, the directory of the kustomization that names it");
+            return Err(Error::new(Stage::Layer, message).hint(
+                "move the file below the kustomization, name a directory with a kustomization instead, or lift the load restriction",
+            ));
+        }
+        match self.tree.kind(&path)? {
+            Some(Kind::Directory) => return Err(Error::new(Stage::Layer, format!("`{name}` is a directory; a file is needed here"))),
+            None => return Err(Error::new(Stage::Layer, format!("`{path}` does not exist"))),
+            Some(Kind::File) => {}
+        }
+        let blob = self.read(&path)?;
+        Ok((path, blob))
+    }
+
+    /// A file at a path that is known to be allowed.
+    pub(crate) fn read(&mut self, path: &RepoPath) -> Result<Blob, Error> {
+        if !self.layers.iter().any(|layer| path.is_within(layer)) {
+            self.others.insert(path.clone());
+        }
+        self.tree.read(path)?.ok_or_else(|| Error::new(Stage::Layer, format!("`{path}` does not exist")))
+    }
+
+    /// The documents of a resource file.
+    pub(crate) fn documents(&mut self, path: &RepoPath, blob: &Blob) -> Result<Documents, Error> {
+        if let Some(documents) = self.cache.get(blob.id) {
+            return Ok(documents);
+        }
+        let nodes = yaml::parse(&blob.bytes, &yaml::Limits::default()).map_err(|error| Error::yaml(path, &error))?;
+        let documents: Documents = nodes.into_iter().map(Arc::new).collect();
+        self.cache.insert(blob.id, &documents, blob.bytes.len());
+        Ok(documents)
+    }
+
+    /// A configuration file: its first document.
+    pub(crate) fn config(&mut self, path: &RepoPath, blob: &Blob) -> Result<Option<Node>, Error> {
+        yaml::parse_config(&blob.bytes, &yaml::Limits::default()).map_err(|error| Error::yaml(path, &error))
+    }
+
+    /// An error at a place in a file, with the line that stands there.
+    pub(crate) fn place(&self, error: Error, file: &RepoPath, mark: Mark) -> Error {
+        let origin = Origin { file: file.clone(), line: mark.line, column: mark.column };
+        let had_place = error.place().is_some();
+        let error = error.at(origin);
+        if had_place || mark.line == 0 {
+            return error;
+        }
+        let blob = self.tree.read(file).ok().flatten();
+        let text = blob.map(|blob| String::from_utf8_lossy(&blob.bytes).into_owned()).unwrap_or_default();
+        let line = text.lines().nth(mark.line as usize - 1).unwrap_or_default();
+        error.with_line(line)
+    }
+
+    /// What a configuration does wrong, at its place.
+    pub(crate) fn wrong(&self, wrong: Wrong, stage: Stage, file: &RepoPath) -> Error {
+        let error = Error::new(stage, wrong.message);
+        let error = self.place(error, file, wrong.mark.unwrap_or_default());
+        wrong.hint.into_iter().fold(error, Error::hint)
+    }
+}
+
+fn is_url(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
+}
+
+/// Hosts that kustomize takes for repositories even without a scheme.
+const HOSTS: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
+const SCHEMES: [&str; 7] = ["http://", "https://", "ssh://", "git://", "file://", "git::", "git@"];
+
+/// What a path means if it is no path but the URL of a repository or file.
+pub(crate) fn remote(text: &str) -> Option<Remote> {
+    let lower = text.to_ascii_lowercase();
+    let has_host = |host: &str| lower.strip_prefix(host).is_some_and(|rest| rest.starts_with(['/', ':']));
+    let is_scp = || {
+        let (user, rest) = text.split_once('@')?;
+        let (host, _) = rest.split_once(':')?;
+        (!user.contains('/') && !host.is_empty() && !host.contains('/')).then_some(())
+    };
+    if !SCHEMES.iter().any(|scheme| lower.starts_with(scheme)) && !HOSTS.iter().any(|host| has_host(host)) && is_scp().is_none() {
+        return None;
+    }
+    let (url, query) = text.split_once('?').unwrap_or((text, ""));
+    let reference = query.split('&').find_map(|pair| pair.strip_prefix("ref=").or_else(|| pair.strip_prefix("version=")));
+    Some(Remote { url: without_credentials(url), reference: reference.map(str::to_owned) })
+}
+
+/// URLs are shown; what stands before the host may be a token. A plain user name of ssh is kept.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let host_at = rest.find('/').unwrap_or(rest.len());
+            match rest[..host_at].rfind('@') {
+                Some(at) if scheme != "ssh" || rest[..at].contains(':') => format!("{scheme}://{}", &rest[at + 1..]),
+                _ => url.to_owned(),
+            }
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<(&str, Option<&str>)>) {
+        let found = remote(text);
+        assert_eq!(found.as_ref().map(|remote| (&*remote.url, remote.reference.as_deref())), expected);
+    }
+
+    #[test]
+    fn urls_are_told_from_paths() {
+        check("https://github.com/org/repo//base?ref=v1", Some(("https://github.com/org/repo//base", Some("v1"))));
+        check("github.com/org/repo/base?timeout=1s&ref=main", Some(("github.com/org/repo/base", Some("main"))));
+        check("git@example.com:org/repo.git", Some(("git@example.com:org/repo.git", None)));
+        check("https://user:token@example.com/repo", Some(("https://example.com/repo", None)));
+        check("../base", None);
+        check("github.company/base", None);
+        check("apps/user@home/x", None);
+    }
+
+    #[test]
+    fn the_cache_keeps_what_was_used_last_and_stays_in_its_limit() {
+        let id = |byte| ContentId([byte; 20]);
+        let documents: Documents = Vec::new().into();
+        let mut cache = Cache::with_limit(10 * BYTES_PER_BYTE);
+        cache.insert(id(1), &documents, 4);
+        cache.insert(id(2), &documents, 4);
+        assert!(cache.get(id(1)).is_some());
+        cache.insert(id(3), &documents, 4);
+        assert!(cache.get(id(1)).is_some() && cache.get(id(2)).is_none() && cache.get(id(3)).is_some());
+        assert!(cache.used <= cache.limit);
+    }
+}

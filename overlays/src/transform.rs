@@ -1,0 +1,79 @@
+//! Steps that change objects: what a kustomization's fields ask for, and the same as configured by files.
+//!
+//! It must not know files or layers: whoever makes a step has read what it needs.
+
+use crate::error::{Error, Stage};
+use crate::fields::FieldSpec;
+use crate::layer::Texts;
+use crate::object::Object;
+use crate::objects::Objects;
+use crate::patch::shape::Schemas;
+use crate::replacements::Replacements;
+use crate::values::AddValue;
+use crate::yaml::Mark;
+
+mod images;
+mod names;
+mod namespace;
+mod patches;
+mod replicas;
+mod texts;
+
+pub(crate) use images::Images;
+pub(crate) use names::Affix;
+pub(crate) use namespace::{Namespace, Subjects};
+pub(crate) use patches::{Content, Document, JsonPatch, Patch, StrategicPatches};
+pub(crate) use replicas::Replicas;
+
+/// One step.
+#[derive(Debug)]
+pub(crate) enum Step {
+    StrategicPatches(StrategicPatches),
+    Patch(Patch),
+    JsonPatch(JsonPatch),
+    Namespace(Namespace),
+    Prefix(Affix),
+    Suffix(Affix),
+    /// Labels or annotations.
+    Texts {
+        texts: Texts,
+        fields: Vec<FieldSpec>,
+        mark: Mark,
+    },
+    Replicas(Replicas),
+    Images(Images),
+    Replacements(Replacements),
+    AddValue(AddValue),
+    /// Gives generated maps the hash of their content.
+    Hash,
+}
+
+impl Step {
+    /// Changes the objects.
+    ///
+    /// # Errors
+    /// The step has no target, or does not fit what it finds. The error has a place if the step knows a better one than its own.
+    pub(crate) fn apply(&self, objects: &mut Objects, schemas: &Schemas) -> Result<(), Error> {
+        match self {
+            Self::StrategicPatches(step) => step.apply(objects, schemas)?,
+            Self::Patch(step) => step.apply(objects, schemas)?,
+            Self::JsonPatch(step) => step.apply(objects)?,
+            Self::Namespace(step) => step.apply(objects)?,
+            Self::Prefix(step) => names::prefix(step, objects)?,
+            Self::Suffix(step) => names::suffix(step, objects)?,
+            Self::Texts { texts, fields, mark } => texts::apply(texts, fields, *mark, objects)?,
+            Self::Replicas(step) => step.apply(objects)?,
+            Self::Images(step) => step.apply(objects)?,
+            Self::Replacements(step) => step.apply(objects)?,
+            Self::AddValue(step) => step.apply(objects)?,
+            Self::Hash => names::hash(objects)?,
+        }
+        objects.drop_empty();
+        Ok(())
+    }
+}
+
+/// An error about an object, at the place where the object was written unless the step knows better.
+fn about(object: &Object, problem: &str) -> Error {
+    Error::new(Stage::Transform, format!("{}: {problem}", object.id()))
+}

@@ -1,0 +1,232 @@
+//! Patches as steps: which objects they are for, and what they may change of what identifies an object.
+//!
+//! It must not know where patches come from, nor how one is merged; see [`crate::patch`].
+
+use std::sync::Arc;
+
+use super::about;
+use crate::error::{Error, Stage};
+use crate::fields::edit;
+use crate::layer::PatchOptions;
+use crate::object::{Id, Object, Origin};
+use crate::objects::Objects;
+use crate::patch::json6902::{self, Operation};
+use crate::patch::shape::Schemas;
+use crate::patch::strategic;
+use crate::select::{Matcher, Selector};
+use crate::yaml::Node;
+
+/// A patch document: an object in part.
+#[derive(Debug)]
+pub(crate) struct Document {
+    object: Object,
+}
+
+impl Document {
+    /// A document whose marks name its file.
+    pub(crate) fn new(body: Node, origin: Origin) -> Self {
+        Self { object: Object::new(Arc::new(body), origin) }
+    }
+
+    fn replaces_root(&self) -> bool {
+        self.object.text(&["$patch"]) == "replace"
+    }
+}
+
+/// `patchesStrategicMerge`: each document is for the object that it names.
+#[derive(Debug)]
+pub(crate) struct StrategicPatches {
+    pub(crate) documents: Vec<Document>,
+}
+
+/// An entry of `patches`.
+#[derive(Debug)]
+pub(crate) struct Patch {
+    pub(crate) content: Content,
+    pub(crate) target: Option<Selector>,
+    pub(crate) options: PatchOptions,
+}
+
+/// What a patch turned out to be.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Strategic(Vec<Document>),
+    Json(Vec<Operation>),
+}
+
+/// An entry of `patchesJson6902`.
+#[derive(Debug)]
+pub(crate) struct JsonPatch {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) target: Selector,
+}
+
+impl StrategicPatches {
+    pub(super) fn apply(&self, objects: &mut Objects, schemas: &Schemas) -> Result<(), Error> {
+        for document in &self.documents {
+            let at = only_target(objects, document)?;
+            let patch = fitted(document, objects, at);
+            change(objects, at, document, patch, PatchOptions::default(), schemas)?;
+        }
+        Ok(())
+    }
+}
+
+impl Patch {
+    pub(super) fn apply(&self, objects: &mut Objects, schemas: &Schemas) -> Result<(), Error> {
+        match (&self.content, &self.target) {
+            (Content::Strategic(documents), None) => documents.iter().try_for_each(|document| {
+                let at = only_target(objects, document)?;
+                change(objects, at, document, document.object.body().clone(), self.options, schemas)
+            }),
+            (Content::Strategic(documents), Some(target)) => self.apply_to_all(documents, target, objects, schemas),
+            (Content::Json(operations), Some(target)) => apply_operations(operations, target, objects, true),
+            (Content::Json(_), None) => Err(Error::new(Stage::Transform, "a JSON patch needs a `target`")
+                .hint("add `target:` with the kind and name of the object that it is for")),
+        }
+    }
+
+    fn apply_to_all(&self, documents: &[Document], target: &Selector, objects: &mut Objects, schemas: &Schemas) -> Result<(), Error> {
+        let document = match documents {
+            [] => return Ok(()),
+            [document] => document,
+            _ => {
+                return Err(Error::new(Stage::Transform, "a patch with a `target` must be one document, and this has several")
+                    .hint("make each document an entry of `patches`, or leave `target` out"));
+            }
+        };
+        for at in selected(objects, &matcher(target)?) {
+            let patch = fitted(document, objects, at);
+            change(objects, at, document, patch, self.options, schemas)?;
+        }
+        match objects.duplicate().filter(|_| self.options.allow_name_change || self.options.allow_kind_change) {
+            Some((one, other)) => {
+                Err(about(one, &format!("the patch makes it the same as another one ({} and {})", one.origin(), other.origin())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl JsonPatch {
+    pub(super) fn apply(&self, objects: &mut Objects) -> Result<(), Error> {
+        apply_operations(&self.operations, &self.target, objects, false)
+    }
+}
+
+fn matcher(target: &Selector) -> Result<Matcher, Error> {
+    target.matcher().map_err(|problem| Error::new(Stage::Transform, problem))
+}
+
+fn selected(objects: &Objects, matcher: &Matcher) -> Vec<usize> {
+    objects.list().iter().enumerate().filter(|(_, object)| matcher.selects(object)).map(|(at, _)| at).collect()
+}
+
+/// The one object that a document names, by what it is or was.
+fn only_target(objects: &mut Objects, document: &Document) -> Result<usize, Error> {
+    let id = document.object.now();
+    let found: Vec<usize> =
+        objects.with_id(&id).into_iter().filter(|at| objects.get(*at).is_some_and(|object| !object.is_gone())).collect();
+    match found.as_slice() {
+        [at] => Ok(*at),
+        [] => Err(Error::new(Stage::Transform, format!("the patch is for {id}, and there is no such object"))
+            .at(document.object.origin().clone())
+            .hint(nearest(objects, &id))),
+        [one, other, ..] => {
+            let place = |at: &usize| objects.get(*at).map(|object| object.origin().to_string()).unwrap_or_default();
+            let message = format!("the patch is for {id}, and that may be either of two objects ({} and {})", place(one), place(other));
+            Err(Error::new(Stage::Transform, message).at(document.object.origin().clone()))
+        }
+    }
+}
+
+/// What may be meant by a patch without an object.
+fn nearest(objects: &mut Objects, id: &Id<'_>) -> String {
+    let named = objects.named(id.name);
+    let other = named.iter().filter_map(|at| objects.get(*at)).find(|object| object.kind() == id.kind && !object.is_gone());
+    match other {
+        Some(object) if object.api_version() != format!("{}/{}", id.group, id.version).trim_start_matches('/') => {
+            format!("{} is there with apiVersion `{}`", object.id(), object.api_version())
+        }
+        Some(object) => format!("{} is there in another namespace", object.id()),
+        None => "a patch names the apiVersion, kind, name and namespace of an object of this layer's resources".to_owned(),
+    }
+}
+
+/// A patch that is for more than one object: its labels and annotations become strings, its version that of the object.
+fn fitted(document: &Document, objects: &Objects, at: usize) -> Node {
+    let mut patch = document.object.body().clone();
+    if let Some(metadata) = patch.get_mut("metadata") {
+        edit::restate_strings(metadata, "labels");
+        edit::restate_strings(metadata, "annotations");
+    }
+    if let Some(version) = objects.get(at).and_then(|object| object.body().get("apiVersion")) {
+        edit::put_any(&mut patch, "apiVersion", version.clone());
+    }
+    patch
+}
+
+/// Merges a patch into an object, which keeps its namespace, and its kind and name unless the options say otherwise.
+fn change(
+    objects: &mut Objects,
+    at: usize,
+    document: &Document,
+    patch: Node,
+    options: PatchOptions,
+    schemas: &Schemas,
+) -> Result<(), Error> {
+    // As in kyaml, where the outcome of replacing the root is thrown away.
+    if document.replaces_root() {
+        return Ok(());
+    }
+    let outcome = objects.change(at, |object| {
+        if options.allow_kind_change || options.allow_name_change {
+            object.remember();
+        }
+        let before = object.clone();
+        match strategic::merge(schemas, before.body().clone(), patch) {
+            Err(problem) => Err(about(&before, &problem)),
+            Ok(None) => {
+                object.set_body(Node::map());
+                Ok(())
+            }
+            Ok(Some(body)) => {
+                object.set_body(body);
+                restore(object, &before, options);
+                Ok(())
+            }
+        }
+    });
+    outcome.unwrap_or(Ok(())).map_err(|error| error.at(document.object.origin().clone()))
+}
+
+fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
+    if !options.allow_kind_change
+        && let Some(kind) = before.body().get("kind")
+    {
+        edit::put_any(object.body_mut(), "kind", kind.clone());
+    }
+    for field in ["name", "namespace"] {
+        if field == "name" && options.allow_name_change {
+            continue;
+        }
+        let Some(metadata) = object.body_mut().get_mut("metadata") else { continue };
+        match before.body().at(&["metadata", field]) {
+            Some(value) => edit::put_any(metadata, field, value.clone()),
+            None => drop(edit::remove(metadata, field)),
+        }
+    }
+}
+
+fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut Objects, remember: bool) -> Result<(), Error> {
+    for at in selected(objects, &matcher(target)?) {
+        let outcome = objects.change(at, |object| {
+            if remember {
+                object.remember();
+            }
+            json6902::apply(object.body_mut(), operations).map_err(|problem| about(object, &problem))
+        });
+        outcome.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,379 @@
+//! Builds the tree of a document from the scanner's events: anchors and merge keys expanded, keys checked, limits kept.
+
+use std::collections::{HashMap, HashSet};
+
+use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
+
+use super::emit::is_printable;
+use super::parse::{AFTER_SEPARATOR, mark_at, small};
+use super::{Dialect, Entry, Error, Limits, Mark, Node, Style, Text, Value};
+
+/// Builds the tree of one document from the scanner's events.
+pub(super) struct Composer<'a> {
+    parser: Parser<&'a [u8]>,
+    text: &'a str,
+    /// The line end at the end is not the user's.
+    unfinished: bool,
+    line: usize,
+    dialect: Dialect,
+    limits: &'a Limits,
+    nodes: &'a mut usize,
+    short_texts: HashSet<Text>,
+    /// Finished nodes with their size; nothing while the anchor's own node is being read.
+    anchors: HashMap<String, Option<(Node, usize)>>,
+    unknown_escape: Option<usize>,
+}
+
+impl<'a> Composer<'a> {
+    pub(super) fn new(text: &'a str, unfinished: bool, line: usize, dialect: Dialect, limits: &'a Limits, nodes: &'a mut usize) -> Self {
+        let mut parser = Parser::new();
+        parser.set_input(text.as_bytes());
+        let (short_texts, anchors) = (HashSet::new(), HashMap::new());
+        Self { parser, text, unfinished, line, dialect, limits, nodes, short_texts, anchors, unknown_escape: None }
+    }
+
+    /// The byte at which the quoted text begins that ended reading by an unknown escape.
+    pub(super) fn quote_with_unknown_escape(&self) -> Option<usize> {
+        self.unknown_escape
+    }
+
+    /// Reads the first document of the text; `None` where there is none.
+    pub(super) fn document(&mut self) -> Result<Option<Node>, Error> {
+        self.next()?;
+        if matches!(self.next()?.data, EventData::StreamEnd) {
+            return Ok(None);
+        }
+        let event = self.next()?;
+        let node = self.node(event, 0)?;
+        // What follows after `...` is dropped unread, as go-yaml does.
+        if matches!(self.next()?.data, EventData::DocumentEnd { implicit: true }) {
+            self.end()?;
+        }
+        Ok(Some(node))
+    }
+
+    /// go-yaml also drops what follows a document that ended by itself (`{}` and more text, a line with `%`): here that is an error,
+    /// for nobody writes an object that is meant to be ignored.
+    fn end(&mut self) -> Result<(), Error> {
+        let event = self.next()?;
+        if self.dialect == Dialect::Config || matches!(event.data, EventData::StreamEnd) {
+            return Ok(());
+        }
+        // A separator in the last line: kyaml sees it only with a line end after it.
+        match self.next()?.data {
+            EventData::Scalar { value, .. } if value.is_empty() => Ok(()),
+            _ => Err(Error::new("text follows the document separator", self.mark(event.start_mark)).with_hint(AFTER_SEPARATOR)),
+        }
+    }
+
+    fn next(&mut self) -> Result<Event, Error> {
+        self.parser.parse().map_err(|error| {
+            let quote = error.context_mark().filter(|_| error.problem() == "found unknown escape character");
+            self.unknown_escape = quote.and_then(|quote| usize::try_from(quote.index).ok());
+            self.scanner_error(&error)
+        })
+    }
+
+    fn mark(&self, mark: libyaml_safer::Mark) -> Mark {
+        let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
+        Mark { file: 0, line: number(mark.line).saturating_add(small(self.line)), column: number(mark.column) }
+    }
+
+    fn node(&mut self, event: Event, depth: usize) -> Result<Node, Error> {
+        let mark = self.mark(event.start_mark);
+        if depth > self.limits.depth {
+            return Err(Error::new(format!("nested deeper than the limit of {} levels", self.limits.depth), mark));
+        }
+        let before = *self.nodes;
+        self.spend(1, mark)?;
+        let (anchor, value) = match event.data {
+            EventData::Alias { anchor } => return self.alias(&anchor, mark),
+            EventData::Scalar { anchor, tag, mut value, style, .. } => {
+                self.check_escapes(style, &event.start_mark, &event.end_mark)?;
+                self.unfinish(style, event.end_mark, &mut value);
+                (anchor, self.scalar(value, style, tag))
+            }
+            EventData::SequenceStart { anchor, .. } => {
+                self.open(anchor.as_ref());
+                (anchor, self.list(depth)?)
+            }
+            EventData::MappingStart { anchor, .. } => {
+                self.open(anchor.as_ref());
+                (anchor, self.map(depth)?)
+            }
+            _ => return Err(Error::new("a value is missing", mark)),
+        };
+        let node = Node { value, mark };
+        if let Some(anchor) = anchor {
+            let size = *self.nodes - before;
+            self.spend(size, mark)?;
+            self.anchors.insert(anchor, Some((node.clone(), size)));
+        }
+        Ok(node)
+    }
+
+    fn spend(&mut self, nodes: usize, mark: Mark) -> Result<(), Error> {
+        *self.nodes += nodes;
+        if *self.nodes <= self.limits.nodes {
+            return Ok(());
+        }
+        let message = format!("more values than the limit of {}, aliases expanded", self.limits.nodes);
+        Err(Error::new(message, mark).with_hint("split the file, or repeat less by aliases"))
+    }
+
+    fn open(&mut self, anchor: Option<&String>) {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
+    }
+
+    fn alias(&mut self, anchor: &str, mark: Mark) -> Result<Node, Error> {
+        match self.anchors.get(anchor) {
+            None => Err(Error::new(format!("unknown anchor `{anchor}`"), mark)
+                .with_hint("an anchor must come before its aliases, in the same document")),
+            Some(None) => Err(Error::new(format!("the value of anchor `{anchor}` contains itself"), mark)),
+            Some(Some((_, size))) => {
+                self.spend(*size, mark)?;
+                Ok(self.anchors.get(anchor).cloned().flatten().map_or_else(Node::list, |(node, _)| node))
+            }
+        }
+    }
+
+    fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<String>) -> Value {
+        let text = if style == ScalarStyle::Folded && self.dialect == Dialect::Resource { printed_folded(text) } else { text };
+        let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
+        Value::Scalar(self.share(text), style, tag.map(Text::from))
+    }
+
+    /// Takes the line end back that was added to a block that ends the text.
+    fn unfinish(&self, style: ScalarStyle, end: libyaml_safer::Mark, value: &mut String) {
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        if block && self.unfinished && end.index >= self.text.len() as u64 && value.ends_with('\n') {
+            value.pop();
+        }
+    }
+
+    /// Short texts come again and again (keys, types), and are kept once a document.
+    fn share(&mut self, text: String) -> Text {
+        if text.len() > 24 {
+            return text.into();
+        }
+        if let Some(known) = self.short_texts.get(text.as_str()) {
+            return known.clone();
+        }
+        let shared = Text::from(text);
+        self.short_texts.insert(shared.clone());
+        shared
+    }
+
+    /// `\/` is JSON's, and go-yaml refuses it; the scanner, newer than go-yaml's, would take it.
+    fn check_escapes(&self, style: ScalarStyle, start: &libyaml_safer::Mark, end: &libyaml_safer::Mark) -> Result<(), Error> {
+        if style != ScalarStyle::DoubleQuoted {
+            return Ok(());
+        }
+        let range = usize::try_from(start.index).unwrap_or(0)..usize::try_from(end.index).unwrap_or(0);
+        let raw = self.text.get(range).unwrap_or_default();
+        let mut escaped = false;
+        for byte in raw.bytes() {
+            if escaped && byte == b'/' {
+                return Err(
+                    Error::new("found unknown escape character `\\/`", self.mark(*start)).with_hint("write `/` without the backslash")
+                );
+            }
+            escaped = byte == b'\\' && !escaped;
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Error> {
+        let mut items = Vec::new();
+        loop {
+            let event = self.next()?;
+            if matches!(event.data, EventData::SequenceEnd) {
+                items.shrink_to_fit();
+                return Ok(Value::List(items));
+            }
+            items.push(self.node(event, depth + 1)?);
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Error> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut merge = None;
+        loop {
+            let event = self.next()?;
+            if matches!(event.data, EventData::MappingEnd) {
+                break;
+            }
+            let key = self.node(event, depth + 1)?;
+            let event = self.next()?;
+            let value = self.node(event, depth + 1)?;
+            if is_merge_key(&key) {
+                if merge.replace(value).is_some() {
+                    return Err(Error::at_node("the merge key `<<` is there twice", &key).with_hint("merge several maps by `<<: [*a, *b]`"));
+                }
+            } else {
+                entries.push(Entry { key, value });
+            }
+        }
+        unique(&mut entries, self.dialect)?;
+        merge.map_or(Ok(()), |merge| expand(&mut entries, merge))?;
+        entries.shrink_to_fit();
+        Ok(Value::Map(entries))
+    }
+
+    fn scanner_error(&self, error: &libyaml_safer::Error) -> Error {
+        let Some(place) = error.problem_mark() else {
+            return self.reader_error(error);
+        };
+        // Where a quote is never closed, its beginning says more than the end of the file.
+        let place = error.context_mark().filter(|_| error.problem() == "found unexpected end of stream").unwrap_or(place);
+        let mark = self.mark(place);
+        let context = error.context().map(|context| format!(" {context}")).unwrap_or_default();
+        let begun = error.context_mark().map(|begun| self.mark(begun)).filter(|begun| begun.line != mark.line);
+        let begun = begun.map(|begun| format!(" that begins on line {}", begun.line)).unwrap_or_default();
+        let told = Error::new(format!("{}{context}{begun}", error.problem()), mark);
+        match advice(error.problem(), self.text.lines().nth(usize::try_from(place.line).unwrap_or(usize::MAX)).unwrap_or_default()) {
+            Some(hint) => told.with_hint(hint),
+            None => told,
+        }
+    }
+
+    /// The reader knows no line, and fails ahead of the scanner; what it fails on is a character that YAML does not allow.
+    fn reader_error(&self, error: &libyaml_safer::Error) -> Error {
+        let Some((at, found)) = self.text.char_indices().find(|(_, c)| !is_allowed(*c)) else {
+            return Error::new(error.problem(), Mark { file: 0, line: small(self.line) + 1, column: 0 });
+        };
+        let mut mark = mark_at(self.text, at);
+        mark.line += small(self.line);
+        Error::new(format!("the control character U+{:04X} is not allowed", u32::from(found)), mark)
+            .with_hint("remove it, or write it as an escape in double quotes")
+    }
+}
+
+/// The characters that a YAML text may hold unescaped.
+pub(super) fn is_allowed(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+fn advice(problem: &str, line: &str) -> Option<&'static str> {
+    if line.trim_start_matches(' ').starts_with('\t') {
+        return Some("indent with blanks: YAML allows no tabs there");
+    }
+    if line.contains("{{") {
+        return Some("this looks like a template; render it first, or put the value in quotes");
+    }
+    match problem {
+        "mapping values are not allowed in this context" => Some("put a value that holds `: ` in quotes, and check the indentation"),
+        "did not find expected key" | "did not find expected '-' indicator" => {
+            Some("check the indentation of this line and the ones before")
+        }
+        "found character that cannot start any token" => Some("put the value in quotes"),
+        "did not find expected <document start>" => {
+            Some("the document ended before this line; check the indentation, and begin another one with `---`")
+        }
+        "could not find expected ':'" => Some("check that the line before ends as it should, and that `:` is followed by a blank"),
+        _ => None,
+    }
+}
+
+/// What becomes of a folded block when go-yaml v3 prints it and reads it again, as kustomize does with every resource: one line end more
+/// before a line that is indented, and at the end where several are kept.
+fn printed_folded(text: String) -> String {
+    let is_blank = |line: &str| line.starts_with([' ', '\t']);
+    // Elsewhere it is printed in quotes, or (by a slip that looks at the beginning of the text) as it should be.
+    let unharmed = text.ends_with(' ') || text.contains(" \n") || !text.chars().all(|c| c == '\t' || is_printable(c));
+    if unharmed || is_blank(text.trim_start_matches('\n')) {
+        return text;
+    }
+    let mut printed = String::with_capacity(text.len() + 1);
+    let mut rest = text.as_str();
+    while let Some(end) = rest.find('\n') {
+        let line = &rest[..end];
+        let next = rest[end..].trim_start_matches('\n');
+        let breaks = rest.len() - end - next.len();
+        let more = !line.is_empty() && !is_blank(line) && (is_blank(next) || next.is_empty() && breaks > 1);
+        printed.push_str(&rest[..end + breaks]);
+        printed.push_str(if more { "\n" } else { "" });
+        rest = next;
+    }
+    printed.push_str(rest);
+    printed
+}
+
+fn is_merge_key(key: &Node) -> bool {
+    match &key.value {
+        Value::Scalar(text, Style::Plain, None) => **text == *"<<",
+        Value::Scalar(_, _, Some(tag)) => matches!(&**tag, "!!merge" | "tag:yaml.org,2002:merge"),
+        _ => false,
+    }
+}
+
+/// Below so many entries comparing each with each is cheaper than a set.
+const FEW: usize = 12;
+
+fn unique(entries: &mut Vec<Entry>, dialect: Dialect) -> Result<(), Error> {
+    if let Some(entry) = entries.iter().find(|entry| entry.key.text().is_none()) {
+        let error = Error::at_node("a key is a list or a map; keys must be text", &entry.key);
+        return Err(error.with_hint("a template's `{{ }}` must be rendered first, or stand in quotes"));
+    }
+    let double = match first_double(entries) {
+        None => return Ok(()),
+        Some(double) => double,
+    };
+    if dialect == Dialect::Config {
+        keep_last(entries);
+        return Ok(());
+    }
+    let key = &entries[double.1].key;
+    let message =
+        format!("mapping key `{}` is already defined on line {}", key.text().map_or("", |text| text), entries[double.0].key.mark.line);
+    Err(Error::at_node(message, key).with_hint("remove one of the two"))
+}
+
+/// The places of the first key that is there twice.
+fn first_double(entries: &[Entry]) -> Option<(usize, usize)> {
+    if entries.len() <= FEW {
+        return (1..entries.len()).find_map(|j| (0..j).find(|i| entries[*i].key.text() == entries[j].key.text()).map(|i| (i, j)));
+    }
+    let mut seen = HashMap::with_capacity(entries.len());
+    entries.iter().enumerate().find_map(|(j, entry)| seen.insert(entry.key.text(), j).map(|i| (i, j)))
+}
+
+fn keep_last(entries: &mut Vec<Entry>) {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<Entry> = entries.drain(..).rev().filter(|entry| seen.insert(entry.key.text().cloned())).collect();
+    kept.reverse();
+    *entries = kept;
+}
+
+/// Adds what a merge key brings: own keys win, and of several maps the one that is named first.
+fn expand(entries: &mut Vec<Entry>, merge: Node) -> Result<(), Error> {
+    let own: HashSet<Text> = entries.iter().filter_map(|entry| entry.key.text().cloned()).collect();
+    let mut places = HashMap::new();
+    for entry in sources(merge)?.into_iter().rev().flatten() {
+        let Some(key) = entry.key.text().filter(|key| !own.contains(*key)).cloned() else {
+            continue;
+        };
+        match places.get(&key) {
+            Some(place) => entries[*place] = entry,
+            None => {
+                places.insert(key, entries.len());
+                entries.push(entry);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sources(merge: Node) -> Result<Vec<Vec<Entry>>, Error> {
+    let mark = merge.mark;
+    let map = |node: Node| match node.value {
+        Value::Map(entries) => Ok(entries),
+        _ => Err(Error::new("the merge key `<<` takes a map or a list of maps", node.mark)),
+    };
+    match merge.value {
+        Value::List(items) => items.into_iter().map(map).collect(),
+        value => Ok(vec![map(Node { value, mark })?]),
+    }
+}
