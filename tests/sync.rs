@@ -37,7 +37,9 @@ async fn what_leaves_the_repository_leaves_the_cluster_and_nothing_else_does() -
     let world = World::of(AGENT).file("a.yaml", &config_map("a", "1")).file("b.yaml", &config_map("b", "1")).start().await?;
     world.until_status(&world.first, "success").await?;
     let site = world.site();
-    site.cluster.apply(&config_map("stranger", "1").replace("name: stranger", &format!("name: stranger, namespace: {}", site.namespace))).await?;
+    site.cluster
+        .apply(&config_map("stranger", "1").replace("name: stranger", &format!("name: stranger, namespace: {}", site.namespace)))
+        .await?;
     world.repository.remove("b.yaml")?;
     let second = world.repository.push("Take b away")?;
     world.until_status(&second, "success").await?;

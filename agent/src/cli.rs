@@ -246,7 +246,11 @@ fn render_fleet(args: &Render, tree: &dyn Tree) -> Result<(), Failure> {
     let (apps, errors) = fleet.apps(tree, &args.facts());
     let wanted: Vec<_> = apps.iter().filter(|app| args.app.is_empty() || args.app.contains(&app.name)).collect();
     if let Some(name) = args.app.iter().find(|name| apps.iter().all(|app| app.name != **name)) {
-        return Err(format!("there is no app `{name}`; there are: {}", apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ")).into());
+        return Err(format!(
+            "there is no app `{name}`; there are: {}",
+            apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ")
+        )
+        .into());
     }
     let mut cache = Cache::default();
     let mut documents = Vec::new();

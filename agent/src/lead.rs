@@ -109,7 +109,12 @@ fn read_credentials(values: &BTreeMap<String, Secret>) -> Result<Credentials, Pr
 }
 
 /// All that is ours already, as the inventory names its kinds. What can't be seen is not ours to prune either.
-async fn owned(cluster: &Cluster, applyset: &str, inventory: &Inventory, watched: &mpsc::UnboundedSender<Resource>) -> Result<Vec<Record>, Problem> {
+async fn owned(
+    cluster: &Cluster,
+    applyset: &str,
+    inventory: &Inventory,
+    watched: &mpsc::UnboundedSender<Resource>,
+) -> Result<Vec<Record>, Problem> {
     let mut kinds = Vec::new();
     for kind in &inventory.kinds {
         match cluster.resolve_any(&kind.group, &kind.kind).await {
@@ -128,7 +133,13 @@ async fn owned(cluster: &Cluster, applyset: &str, inventory: &Inventory, watched
 }
 
 fn sighting(record: Record) -> Sighting {
-    Sighting { version: record.resource_version.parse().unwrap_or_default(), id: record.id, uid: record.uid, app: record.app, health: record.health }
+    Sighting {
+        version: record.resource_version.parse().unwrap_or_default(),
+        id: record.id,
+        uid: record.uid,
+        app: record.app,
+        health: record.health,
+    }
 }
 
 /// How often what happens by itself happens.
@@ -351,7 +362,10 @@ impl Led {
             *self.keys.credentials.borrow_mut() = credentials;
             self.wake.notify_one();
         }
-        let changed = { let old = self.keys.access.borrow(); old.credential != access.credential || old.ca != access.ca };
+        let changed = {
+            let old = self.keys.access.borrow();
+            old.credential != access.credential || old.ca != access.ca
+        };
         if changed {
             *self.keys.access.borrow_mut() = access;
             self.keys.access_changed.notify_one();
@@ -463,7 +477,8 @@ impl<'a> Helm<'a> {
     /// When something is due by itself.
     fn next(&self) -> Instant {
         let drift = self.drifted.then_some(self.next_drift);
-        let retry = (self.sync.is_none() && (self.target != self.done || self.led.leader.state.borrow().wants_retry())).then_some(self.next_try);
+        let retry =
+            (self.sync.is_none() && (self.target != self.done || self.led.leader.state.borrow().wants_retry())).then_some(self.next_try);
         let suspended = self.led.leader.sync.spec.suspend;
         let times = [Some(self.next_poll), self.next_resync, drift, retry];
         let next = times.into_iter().flatten().min().unwrap_or(self.next_poll);

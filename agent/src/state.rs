@@ -298,7 +298,9 @@ impl State {
         for (id, record) in self.objects.iter().filter(|(_, record)| record.wanted == Wanted::Applied) {
             let reason = match &record.health {
                 Health::Failed(message) => message.clone(),
-                health if awaited(health) && late(&record.app) => format!("not healthy after {}: {}", minutes(self.timeout), health.message()),
+                health if awaited(health) && late(&record.app) => {
+                    format!("not healthy after {}: {}", minutes(self.timeout), health.message())
+                }
                 _ => continue,
             };
             let place = record.origin.as_deref().cloned();
@@ -342,7 +344,10 @@ impl State {
             .map(|(name, app)| {
                 let (objects, unhealthy) = counts.get(name.as_str()).copied().unwrap_or_default();
                 let (rank, verdict, message) = judge(app, unhealthy);
-                (rank, AppStatus { name: name.clone(), state: verdict.as_str().to_owned(), objects, message: crate::report::redact(&message) })
+                (
+                    rank,
+                    AppStatus { name: name.clone(), state: verdict.as_str().to_owned(), objects, message: crate::report::redact(&message) },
+                )
             })
             .collect();
         all.sort_by_key(|(rank, _)| *rank);

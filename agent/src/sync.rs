@@ -19,15 +19,15 @@ use overlays::{Cache, Fingerprint, Options, Rendered};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::api;
-use crate::cluster::{self, Applied, Applying, Change, Cluster, Deleted, Doomed, Mark, Propagation, Refusal, Resource};
+use crate::cluster::{self, Applied, Applying, Change, Cluster, Deleted, Deletion, Mark, Propagation, Refusal, Resource};
 use crate::facts::Facts;
 use crate::fleet::{self, App, AppError, Root};
 use crate::git::{self, CommitId, Reference, Revision};
 use crate::inventory::{self, GroupKind, Inventory};
+use crate::metrics::Metrics;
 use crate::plan::{Definition, HeldReason, Outcome, Plan, Prune, Step, Wanted, Word};
 use crate::queue::Cause;
 use crate::report::{Failure, Held};
-use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::state::{self, Stage, State};
 
@@ -211,7 +211,9 @@ impl Leader {
     async fn legs(&self, apps: Vec<App>, cause: Cause, workshop: &Workshop) -> Result<Vec<Leg>, Error> {
         let known: Vec<_> = apps.iter().map(|app| self.applied_inputs(app)).collect();
         let unchanged = in_shop(workshop, move |tree, _| {
-            let same = |known: &Option<(overlays::Inputs, Fingerprint)>| known.as_ref().is_some_and(|(inputs, print)| inputs.fingerprint(tree).is_ok_and(|now| now == *print));
+            let same = |known: &Option<(overlays::Inputs, Fingerprint)>| {
+                known.as_ref().is_some_and(|(inputs, print)| inputs.fingerprint(tree).is_ok_and(|now| now == *print))
+            };
             known.iter().map(same).collect::<Vec<_>>()
         })
         .await?;
@@ -325,7 +327,8 @@ impl Leader {
     /// Finds out how each object is addressed and where it will live, and refuses what another app has claimed.
     async fn identify(&self, app: &str, rendered: &Rendered) -> Result<(Vec<Item>, Delivery), Error> {
         let objects = rendered.manifest.objects();
-        let defined: BTreeMap<GroupKind, bool> = objects.iter().filter_map(definition).map(|defined| (defined.kind, defined.namespaced)).collect();
+        let defined: BTreeMap<GroupKind, bool> =
+            objects.iter().filter_map(definition).map(|defined| (defined.kind, defined.namespaced)).collect();
         let (mut items, mut delivery, mut taken) = (Vec::new(), Delivery::default(), BTreeSet::new());
         for (index, object) in objects.iter().enumerate() {
             let resource = match self.hands.resolve(object.api_version(), &object.id().kind).await {
@@ -343,7 +346,13 @@ impl Leader {
         Ok((items, delivery))
     }
 
-    fn item(&self, index: usize, object: &overlays::object::Object, resource: Option<Resource>, defined: &BTreeMap<GroupKind, bool>) -> Item {
+    fn item(
+        &self,
+        index: usize,
+        object: &overlays::object::Object,
+        resource: Option<Resource>,
+        defined: &BTreeMap<GroupKind, bool>,
+    ) -> Item {
         let mut id = object.id();
         let scope = defined.get(&GroupKind::of(&id)).copied();
         let namespaced = resource.as_ref().map_or(scope.unwrap_or(!id.namespace.is_empty()), |resource| resource.namespaced);
@@ -423,13 +432,15 @@ impl Leader {
     async fn apply_waves(&self, app: &str, rendered: &Rendered, plan: &Plan, items: &[Item], delivery: &mut Delivery) -> Result<(), Error> {
         let mut failed = BTreeSet::new();
         for wave in &plan.waves {
-            let (blocked, free): (Vec<&Step>, Vec<&Step>) = wave.iter().partition(|step| step.blocked_on(|need| failed.contains(&need)).is_some());
+            let (blocked, free): (Vec<&Step>, Vec<&Step>) =
+                wave.iter().partition(|step| step.blocked_on(|need| failed.contains(&need)).is_some());
             for step in blocked {
                 let on = step.blocked_on(|need| failed.contains(&need)).map(|need| items[need].wanted.id.clone()).unwrap_or_default();
                 failed.insert(step.object);
                 delivery.note(app, &items[step.object], Outcome::Blocked { on });
             }
-            let mut under_way: FuturesUnordered<_> = free.iter().map(|step| self.apply(app, rendered, &items[step.object], step.object)).collect();
+            let mut under_way: FuturesUnordered<_> =
+                free.iter().map(|step| self.apply(app, rendered, &items[step.object], step.object)).collect();
             while let Some(done) = under_way.next().await {
                 let (index, outcome, conflicts) = done?;
                 delivery.conflicts += conflicts;
@@ -488,8 +499,17 @@ impl Leader {
     /// A kind that was not there when the app was looked at: its definition may have been applied a wave ago.
     async fn resolve_late(&self, object: &overlays::object::Object) -> Result<Resource, Refusal> {
         let kind = object.id().kind;
-        let expected = self.state.borrow().objects.keys().any(|id| id.kind == "CustomResourceDefinition" && id.name.ends_with(&format!(".{}", object.id().group)));
-        if expected { self.hands.resolve_within(object.api_version(), &kind, ESTABLISH).await } else { self.hands.resolve(object.api_version(), &kind).await }
+        let expected = self
+            .state
+            .borrow()
+            .objects
+            .keys()
+            .any(|id| id.kind == "CustomResourceDefinition" && id.name.ends_with(&format!(".{}", object.id().group)));
+        if expected {
+            self.hands.resolve_within(object.api_version(), &kind, ESTABLISH).await
+        } else {
+            self.hands.resolve(object.api_version(), &kind).await
+        }
     }
 
     /// Deletes what no app asks for any more, once all apps of the revision are known: an object may have moved from one to another.
@@ -586,8 +606,8 @@ impl Leader {
 
     async fn try_delete(&self, id: &ObjectId, uid: Option<&str>) -> Result<Deleted, Refusal> {
         let resource = self.hands.resolve_any(&id.group, &id.kind).await?;
-        let doomed = Doomed { resource: &resource, id, uid, applyset: &self.mark.applyset, propagation: Propagation::Background };
-        self.hands.delete(&doomed).await
+        let deletion = Deletion { resource: &resource, id, uid, applyset: &self.mark.applyset, propagation: Propagation::Background };
+        self.hands.delete(&deletion).await
     }
 
     /// An object is confirmed gone. Returns whether it has to be made again.
@@ -639,7 +659,12 @@ impl Delivery {
             Outcome::Blocked { .. } => Some(outcome.to_string()),
             _ => None,
         };
-        let failure = reason.map(|reason| Failure { app: app.to_owned(), object: Some(item.wanted.id.clone()), place: Some((*item.origin).clone()), reason });
+        let failure = reason.map(|reason| Failure {
+            app: app.to_owned(),
+            object: Some(item.wanted.id.clone()),
+            place: Some((*item.origin).clone()),
+            reason,
+        });
         self.failures.extend(failure);
         self.outcomes.push(outcome);
     }
@@ -721,7 +746,10 @@ fn root_text(app: &App) -> String {
 }
 
 /// Runs on the thread for rendering with the revision's files and the parsed blobs.
-async fn in_shop<T: Send + 'static>(workshop: &Workshop, work: impl FnOnce(&dyn Tree, &mut Cache) -> T + Send + 'static) -> Result<T, Error> {
+async fn in_shop<T: Send + 'static>(
+    workshop: &Workshop,
+    work: impl FnOnce(&dyn Tree, &mut Cache) -> T + Send + 'static,
+) -> Result<T, Error> {
     let workshop = workshop.clone();
     blocking(move || {
         let mut shop = workshop.lock().unwrap_or_else(PoisonError::into_inner);
