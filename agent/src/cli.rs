@@ -71,6 +71,9 @@ struct Render {
     /// Which files a kustomization may read.
     #[arg(long, value_enum, default_value = "root")]
     load_restrictor: RestrictorArg,
+    /// Take a directory without a kustomization file for one of plain manifests, as the agent does.
+    #[arg(long)]
+    plain: bool,
     /// A repository with a fleet file: prints what a cluster with the facts below gets.
     #[arg(long, value_name = "DIR", conflicts_with = "dir")]
     repo: Option<PathBuf>,
@@ -217,7 +220,7 @@ impl Render {
                 RestrictorArg::Root => Restriction::Root,
                 RestrictorArg::None => Restriction::None,
             },
-            ..Options::default()
+            plain_directories: self.plain || self.repo.is_some(),
         }
     }
 
