@@ -321,6 +321,8 @@ struct Helm<'a> {
     drift_wait: Duration,
     /// Since when the API server has been away.
     away_since: Option<Instant>,
+    /// Since when the repository can't be read.
+    unread_since: Option<Instant>,
     /// Kinds that are being told from the beginning, and what was there before and has not been told yet.
     listing: HashMap<Resource, BTreeMap<ObjectId, String>>,
 }
@@ -427,6 +429,7 @@ impl<'a> Helm<'a> {
             next_drift: now,
             drift_wait: Duration::ZERO,
             away_since: None,
+            unread_since: None,
             listing: HashMap::new(),
         }
     }
@@ -453,16 +456,19 @@ impl<'a> Helm<'a> {
     fn due(&mut self, now: Instant) -> Option<(CommitId, Cause)> {
         let target = self.target?;
         let running = self.sync.as_ref().and(self.course.as_ref()).map(|(commit, _)| *commit);
-        if running.is_some_and(|commit| commit == target) || now < self.next_try {
+        if running.is_some_and(|commit| commit == target) {
             return None;
         }
         if self.done != Some(target) {
-            return Some((target, self.woken_by));
-        }
-        if running.is_some() {
-            return None;
+            return (now >= self.next_try).then_some((target, self.woken_by));
         }
         let state = self.led.leader.state.borrow();
+        if running.is_none() && state.released() {
+            return Some((target, Cause::Retry));
+        }
+        if running.is_some() || now < self.next_try {
+            return None;
+        }
         if self.drifted && now >= self.next_drift {
             self.drift_wait = (self.drift_wait * 2).clamp(Duration::from_secs(1), LONGEST_RETRY);
             (self.drifted, self.next_drift) = (false, now + self.drift_wait);
@@ -471,7 +477,7 @@ impl<'a> Helm<'a> {
         if self.next_resync.is_some_and(|time| now >= time) {
             return Some((target, Cause::Resync));
         }
-        (state.wants_retry() || state.released()).then_some((target, Cause::Retry))
+        state.wants_retry().then_some((target, Cause::Retry))
     }
 
     /// When something is due by itself.
@@ -539,6 +545,7 @@ impl<'a> Helm<'a> {
         self.led.leader.metrics.polled(polled.as_ref().map_or_else(git::Error::label, |_| "ok"));
         match polled {
             Ok(commit) => {
+                self.unread_since = None;
                 if self.led.leader.state.borrow_mut().source_error.take().is_some() {
                     self.led.leader.changed.notify_waiters();
                 }
@@ -552,17 +559,23 @@ impl<'a> Helm<'a> {
 
     /// The repository can't be read: said on the Sync, while everything stays as it is.
     fn no_source(&mut self, error: &git::Error) {
-        let text = report::redact(&format!("{error}. {}", error.hint()));
-        let news = self.led.leader.state.borrow_mut().source_error.replace(text.clone()).as_ref() != Some(&text);
-        if news {
-            tracing::warn!(sync = %self.led.key, error = %text, "Can't read the repository.");
-            self.led.leader.changed.notify_waiters();
-        }
+        let text = report::redact(&format!("{error}; {}", error.hint()));
         if error.is_refused() {
             self.led.keys.access_refused.notify_one();
         }
         if let Some(after) = error.retry_after() {
             self.next_poll = self.next_poll.max(Instant::now() + after);
+        }
+        // A forge that is restarted is no news, once something is known.
+        let since = *self.unread_since.get_or_insert_with(Instant::now);
+        if error.is_transient() && self.done.is_some() && since.elapsed() < PATIENCE {
+            tracing::debug!(sync = %self.led.key, error = %text, "Can't read the repository just now.");
+            return;
+        }
+        let news = self.led.leader.state.borrow_mut().source_error.replace(text.clone()).as_ref() != Some(&text);
+        if news {
+            tracing::warn!(sync = %self.led.key, error = %text, "Can't read the repository.");
+            self.led.leader.changed.notify_waiters();
         }
     }
 

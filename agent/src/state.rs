@@ -144,6 +144,9 @@ impl State {
             (self.started, self.took, self.applied_at) = (now, None, None);
         }
         (self.commit, self.short, self.syncing) = (commit.to_owned(), short.to_owned(), true);
+        for app in self.apps.values_mut() {
+            (app.changed, app.deleted, app.conflicts) = (0, 0, 0);
+        }
         for (name, due) in apps {
             let app = self.apps.entry(name).or_default();
             if due {

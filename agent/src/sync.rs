@@ -37,6 +37,8 @@ const IN_FLIGHT: usize = 16;
 const APPS_AT_ONCE: usize = 6;
 /// How long a CustomResourceDefinition may take until its kind is served.
 const ESTABLISH: std::time::Duration = std::time::Duration::from_secs(30);
+/// How soon to look again for a Namespace or a kind that another app may bring.
+const GROUND: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Why a sync as a whole came to nothing. What concerns one app or object is a [`Failure`] in the report instead.
 #[derive(Debug)]
@@ -260,7 +262,7 @@ impl Leader {
             return Ok(None);
         }
         let _permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
-        self.stage(&app.name, Stage::Applying);
+        self.start(&app.name);
         let (rendered, print) = match self.render(&course.workshop, app).await? {
             Ok(rendered) => rendered,
             Err(failures) => {
@@ -294,6 +296,13 @@ impl Leader {
                 return false;
             }
             changed.await;
+        }
+    }
+
+    /// From now on what is seen to be missing is news.
+    fn start(&self, app: &str) {
+        if let Some(app) = self.state.borrow_mut().apps.get_mut(app) {
+            (app.stage, app.dirty) = (Stage::Applying, false);
         }
     }
 
@@ -453,12 +462,32 @@ impl Leader {
         Ok(())
     }
 
+    /// Applies one object, and again for a while if what it stands on may come with another app.
+    async fn apply_when_ready(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Result<Applied, Refusal>, Error> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let applied = {
+                let _permit = self.flight.acquire().await.map_err(|_| Error::LeaseLost)?;
+                self.may_write()?;
+                self.try_apply(app, rendered, item).await
+            };
+            let groundless = matches!(applied, Err(Refusal::NoKind { .. } | Refusal::NamespaceMissing { .. }));
+            if !groundless || begun.elapsed() > ESTABLISH || !self.others_move(app) {
+                return Ok(applied);
+            }
+            tokio::time::sleep(GROUND).await;
+        }
+    }
+
+    fn others_move(&self, app: &str) -> bool {
+        let state = self.state.borrow();
+        state.apps.iter().any(|(name, other)| name != app && matches!(other.stage, Stage::Pending | Stage::Applying))
+    }
+
     /// Applies one object. Only a lost Lease ends the sync; what the API server refuses is this object's outcome.
     async fn apply(&self, app: &str, rendered: &Rendered, item: &Item, index: usize) -> Result<(usize, Outcome, usize), Error> {
-        let _permit = self.flight.acquire().await.map_err(|_| Error::LeaseLost)?;
-        self.may_write()?;
         let id = &item.wanted.id;
-        let outcome = match self.try_apply(app, rendered, item).await {
+        let outcome = match self.apply_when_ready(app, rendered, item).await? {
             Ok(applied) => {
                 for conflict in &applied.conflicts {
                     tracing::warn!(object = %id, manager = %conflict.manager, fields = %conflict.fields.join(", "), "Took fields over from another manager.");
@@ -471,29 +500,29 @@ impl Leader {
                 self.metrics.applied(outcome.label());
                 return Ok((index, outcome, applied.conflicts.iter().map(|conflict| conflict.fields.len().max(1)).sum()));
             }
-            Err(reason) => Outcome::Failed { reason },
+            Err(refusal) => Outcome::Failed { reason: refusal.to_string() },
         };
         self.metrics.applied(outcome.label());
         Ok((index, outcome, 0))
     }
 
-    async fn try_apply(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Applied, String> {
+    async fn try_apply(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Applied, Refusal> {
         let object = &rendered.manifest.objects()[item.object];
         let resource = match &item.resource {
             Some(resource) => resource.clone(),
             None => {
-                let resource = self.resolve_late(object).await.map_err(|refusal| refusal.to_string())?;
+                let resource = self.resolve_late(object).await?;
                 self.watch(resource.clone());
                 resource
             }
         };
-        let json = object.to_json().map_err(|error| error.to_string())?;
+        let json = object.to_json().map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
         let mark = Mark { app: app.to_owned(), ..self.mark.clone() };
-        let body = cluster::body(&json, &resource, &mark).map_err(|refusal| refusal.to_string())?;
+        let body = cluster::body(&json, &resource, &mark)?;
         let known = self.state.borrow().objects.get(&item.wanted.id).map(|record| record.version.to_string());
         let replace = object.annotation(api::REPLACE_ANNOTATION) == Some(api::ALLOW);
         let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref() };
-        self.hands.apply(&resource, &body, &applying).await.map_err(|refusal| refusal.to_string())
+        self.hands.apply(&resource, &body, &applying).await
     }
 
     /// A kind that was not there when the app was looked at: its definition may have been applied a wave ago.
@@ -635,7 +664,7 @@ impl Leader {
             held: None,
             inputs: inputs.filter(|_| complete),
             root: root_text(app),
-            dirty: false,
+            dirty: known.dirty,
             unhealthy_since: None,
         };
         drop(state);
@@ -647,7 +676,10 @@ impl Leader {
         if let Some(shop) = Arc::into_inner(course.workshop) {
             *self.cache.borrow_mut() = Some(shop.into_inner().unwrap_or_else(PoisonError::into_inner).1);
         }
-        self.state.borrow_mut().syncing = false;
+        let mut state = self.state.borrow_mut();
+        state.syncing = false;
+        state.applied_at.get_or_insert_with(Timestamp::now);
+        drop(state);
         self.changed.notify_waiters();
     }
 }
