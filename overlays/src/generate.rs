@@ -178,8 +178,10 @@ pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object
         put_in_metadata(&mut new, field, value);
     }
     let hashed = new.history.hashed && old.history.hashed;
+    let made = new.history.made.take().filter(|_| behavior == Behavior::Replace);
     new.history = old.history.clone();
     new.history.hashed = hashed;
+    new.history.made = made.or(new.history.made);
     if behavior == Behavior::Merge {
         merge_data(old, &mut new);
     }

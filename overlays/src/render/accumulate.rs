@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::provenance::note_step;
 use super::{Accumulated, Build, Layer};
 use crate::error::{Error, Errors, Stage};
 use crate::generate::{self, Behavior, Kind as Generated};
@@ -69,7 +70,8 @@ impl Build<'_> {
         match self.source.resolve(&path)? {
             Some((_, Kind::File)) => {
                 self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
-                let objects = self.resources(&path)?;
+                let mut objects = self.resources(&path)?;
+                objects.iter_mut().for_each(|object| self.note_file(object, &path));
                 self.append(layer, objects, *mark, &mut into.objects)
             }
             Some((path, Kind::Directory)) => {
@@ -166,7 +168,11 @@ impl Build<'_> {
             let options = &kustomization.generator_options;
             let generated = generate::generate(&mut self.source, &layer.directory, &layer.file, kind, generator, options);
             let behavior = Behavior::new(&generator.value.behavior);
-            let outcome = generated.and_then(|object| absorb(objects, object, behavior));
+            let note = self.own_note(layer, if kind == Generated::Secret { "SecretGenerator" } else { "ConfigMapGenerator" });
+            let outcome = generated.and_then(|mut object| {
+                object.history.made = note;
+                absorb(objects, object, behavior)
+            });
             errors.extend(outcome.err().map(|error| self.source.place(error, &layer.file, generator.mark)));
         }
         let helm = kustomization.helm_charts.first().map(|chart| chart.mark);
@@ -185,6 +191,7 @@ impl Build<'_> {
         for (step, mark) in self.steps(layer, &config)? {
             let outcome = step.apply(&mut into.objects, &self.schemas);
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
+            note_step(&mut into.objects, self.own_note(layer, step.kind()).as_ref());
         }
         self.run_transformers(layer, above, &layer.kustomization.transformers, into)
     }
