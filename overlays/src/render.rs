@@ -88,8 +88,13 @@ impl Inputs {
 /// # Errors
 /// All that is wrong and can be told apart: errors of several files at once, errors of steps one at a time.
 pub fn render(tree: &dyn Tree, root: &RepoPath, options: &Options, cache: &mut Cache) -> Result<Rendered, Errors> {
-    let mut build =
-        Build { source: Source::new(tree, cache, options.restrict), schemas: Schemas::default(), has_schemas: false, noted_from: None };
+    let mut build = Build {
+        source: Source::new(tree, cache, options.restrict),
+        schemas: Schemas::default(),
+        has_schemas: false,
+        noted_from: None,
+        entered: 0,
+    };
     let outcome = build.root(root, options);
     let missing = std::mem::take(&mut build.source.missing);
     let (objects, annotations) = outcome.map_err(|errors| with_missing(errors, missing))?;
@@ -134,6 +139,8 @@ struct Build<'a> {
     has_schemas: bool,
     /// The root's directory, if its `buildMetadata` asks for anything.
     noted_from: Option<RepoPath>,
+    /// How many layers were read, each as often as it is included.
+    entered: usize,
 }
 
 impl Build<'_> {

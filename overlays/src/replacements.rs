@@ -62,23 +62,10 @@ fn source_value(replacement: &Replacement, objects: &Objects) -> Result<Node, St
             let node = node.ok_or_else(|| format!("{} has no field `{field}`, which a replacement reads", object.id()))?;
             // Marks mean files by numbers that each object has of its own.
             part(node, &source.options).map(|mut node| {
-                node.mark = Mark::default();
-                unmark(&mut node);
+                edit::remark(&mut node, &|_| Mark::default());
                 node
             })
         }
-    }
-}
-
-fn unmark(node: &mut Node) {
-    node.mark = Mark::default();
-    match &mut node.value {
-        Value::Scalar(..) => {}
-        Value::List(items) => items.iter_mut().for_each(unmark),
-        Value::Map(entries) => entries.iter_mut().for_each(|entry| {
-            unmark(&mut entry.key);
-            unmark(&mut entry.value);
-        }),
     }
 }
 
@@ -134,7 +121,7 @@ fn apply_to_target(target: &ReplacementTarget, value: &Node, objects: &mut Objec
     let fields = if target.field_paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { target.field_paths.clone() };
     for object in objects.list_mut().iter_mut().filter(|object| is_target(object)) {
         for field in &fields {
-            let outcome = write(object.body_mut(), field, value, &target.options);
+            let outcome = write(object.body_mut(), field, value, &target.options).and_then(|()| edit::check_growth(object.body()));
             outcome.map_err(|problem| wrong(format!("{}: {problem}", object.id())))?;
         }
     }

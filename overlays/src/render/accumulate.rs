@@ -19,6 +19,11 @@ use crate::yaml::Mark;
 /// How deep layers may include each other. Cycles are found by themselves; this bounds the stack.
 const MAX_DEPTH: usize = 100;
 
+/// How many layers may be included, and how many objects there may be: a layer that includes the next one twice, and so on, doubles
+/// them at each level.
+const MAX_LAYERS: usize = 10_000;
+const MAX_OBJECTS: usize = 100_000;
+
 impl Build<'_> {
     /// Does all that a layer says, on top of what is there: nothing for a kustomization, what its parent has for a component.
     pub(super) fn accumulate(&mut self, layer: &Layer, ancestors: &[RepoPath], mut into: Accumulated) -> Result<Accumulated, Errors> {
@@ -132,6 +137,10 @@ impl Build<'_> {
         if above.len() >= MAX_DEPTH {
             return Err(at(self, Error::new(Stage::Layer, format!("layers include each other more than {MAX_DEPTH} deep"))));
         }
+        self.entered += 1;
+        if self.entered > MAX_LAYERS {
+            return Err(at(self, Error::new(Stage::Layer, format!("more than {MAX_LAYERS} layers are included"))));
+        }
         self.layer(path, false).map_err(|error| at(self, error))
     }
 
@@ -146,6 +155,10 @@ impl Build<'_> {
 
     /// Adds objects; all those that are there already are told.
     pub(super) fn append(&mut self, layer: &Layer, objects: Vec<Object>, mark: Mark, into: &mut Objects) -> Result<(), Errors> {
+        if into.list().len() + objects.len() > MAX_OBJECTS {
+            let message = format!("there are more than {MAX_OBJECTS} objects");
+            return Err(self.error(layer, Stage::Object, message, mark).hint("split the tree into several apps").into());
+        }
         let mut errors = Vec::new();
         for object in objects {
             if let Err((object, at)) = into.push(object) {

@@ -24,6 +24,7 @@ use crate::values::{AddValue, ValueTarget};
 use crate::yaml::{Dialect, Mark, Node, Scalar, Style, Value};
 
 mod crds;
+mod iam;
 
 /// A file of `configurations`.
 #[derive(Debug, Default, Deserialize)]
@@ -167,6 +168,7 @@ impl Build<'_> {
         let kind = match object.kind() {
             "ConfigMapGenerator" => Generated::ConfigMap,
             "SecretGenerator" => Generated::Secret,
+            "IAMPolicyGenerator" => return self.run_iam_generator(object, objects),
             other => return Err(not_here(other, "generator")),
         };
         let file = object.origin().file.clone();
@@ -187,6 +189,15 @@ impl Build<'_> {
         let mut made = generate::generate(&mut self.source, &layer.directory, &layer.file, kind, &generator, &GeneratorOptions::default())?;
         made.history.made = self.described_note(object);
         absorb(objects, made, behavior)
+    }
+
+    fn run_iam_generator(&self, object: &Object, objects: &mut Objects) -> Result<(), Error> {
+        let node = as_config(object.body());
+        let account: Result<iam::Account, _> = decode::decode(&node, Mode::Step);
+        let account = account.map_err(|wrong| self.source.wrong(wrong, Stage::Generate, &object.origin().file))?;
+        let mut account = account.object(object).map_err(|problem| Error::new(Stage::Generate, problem))?;
+        account.history.made = self.described_note(object);
+        absorb(objects, account, Behavior::Create)
     }
 
     /// Runs what `transformers` names.

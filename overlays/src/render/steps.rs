@@ -211,28 +211,13 @@ impl Place {
     }
 
     fn stamp(&self, node: &mut Node) {
-        if self.inline.is_some() {
-            shift(node, &|mark| self.mark(mark));
-        }
-        edit::stamp(node, self.number);
+        edit::remark(node, &|mark| Mark { file: self.number, ..self.mark(mark) });
     }
 
     fn yaml_error(&self, error: &yaml::Error) -> Error {
         let mark = self.mark(error.mark());
         let origin = Origin { file: self.file.clone(), line: mark.line, column: mark.column };
         Error::new(Stage::Yaml, error.message()).at(origin).with_line(error.line_text())
-    }
-}
-
-fn shift(node: &mut Node, moved: &impl Fn(Mark) -> Mark) {
-    node.mark = moved(node.mark);
-    match &mut node.value {
-        Value::Scalar(..) => {}
-        Value::List(items) => items.iter_mut().for_each(|item| shift(item, moved)),
-        Value::Map(entries) => entries.iter_mut().for_each(|entry| {
-            shift(&mut entry.key, moved);
-            shift(&mut entry.value, moved);
-        }),
     }
 }
 
