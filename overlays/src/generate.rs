@@ -62,20 +62,23 @@ pub(crate) fn generate(
 ) -> Result<Object, Error> {
     let Placed { value: args, mark } = generator;
     if args.name.is_empty() {
-        let error = Error::new(Stage::Generate, "a generator has no `name`");
-        return Err(source.place(error, file, *mark));
+        return Err(place(source, kind, file, Error::new(Stage::Generate, "a generator has no `name`"), *mark));
     }
-    let pairs = values::pairs(source, layer, args).map_err(|(error, at)| match kind {
-        // The line of a literal would show a secret.
-        Kind::Secret if error.place().is_none() => error.at(Origin { file: file.clone(), line: at.line, column: at.column }),
-        _ => source.place(error, file, at),
-    })?;
-    let values = distinct(args, pairs).map_err(|error| source.place(error, file, *mark))?;
+    let pairs = values::pairs(source, layer, args).map_err(|(error, at)| place(source, kind, file, error, at))?;
+    let values = distinct(args, pairs).map_err(|error| place(source, kind, file, error, *mark))?;
     let options = args.options.over(options);
     let body = body(kind, args, &options, values, *mark);
     let mut object = Object::new(Arc::new(body), Origin { file: file.clone(), line: mark.line, column: mark.column });
     object.history.hashed = !options.disable_name_suffix_hash;
     Ok(object)
+}
+
+/// An error at a place in the kustomization; where a Secret is generated without the line, which may hold its values.
+pub(crate) fn place(source: &Source<'_>, kind: Kind, file: &RepoPath, error: Error, mark: Mark) -> Error {
+    match kind {
+        Kind::ConfigMap => source.place(error, file, mark),
+        Kind::Secret => error.at(Origin { file: file.clone(), line: mark.line, column: mark.column }),
+    }
 }
 
 /// A value, and where it was asked for.

@@ -1,6 +1,6 @@
 //! Replacements: a value is read from one object and written into fields of others.
 //!
-//! It must not know files: replacements come read.
+//! It must not know files: replacements come read. Values may be secrets, and are never part of an error.
 
 use crate::error::{Error, Stage};
 use crate::fields::{Gvk, edit};
@@ -99,8 +99,7 @@ fn part(node: &Node, options: &FieldOptions) -> Result<Node, String> {
     let text = node.text().ok_or("a `delimiter` can only part a single value")?;
     let parts: Vec<&str> = text.split(&options.delimiter).collect();
     let part = usize::try_from(options.index).ok().and_then(|at| parts.get(at));
-    let part =
-        part.ok_or_else(|| format!("a replacement wants part {} of `{}`, which has {} parts", options.index, &**text, parts.len()))?;
+    let part = part.ok_or_else(|| format!("a replacement wants part {} of a text that has {} parts", options.index, parts.len()))?;
     let mut part_node = node.clone();
     edit::set_text(&mut part_node, part, node.mark);
     Ok(part_node)
@@ -193,7 +192,7 @@ fn retyped(node: &Node, text: &str) -> Result<Node, String> {
         Ok(scalar) if scalar.type_name() == new.type_name() && !matches!((&scalar, &new), (Scalar::Int(_), Scalar::Float(_))) => {
             Ok(plain.clone())
         }
-        Ok(scalar) => Err(format!("`{text}` can't replace `{}`, which is {}", &**old, scalar.type_name())),
+        Ok(scalar) => Err(format!("{} can't replace {}", new.type_name(), scalar.type_name())),
     }
 }
 

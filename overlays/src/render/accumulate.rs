@@ -186,7 +186,7 @@ impl Build<'_> {
                 object.history.made = note;
                 absorb(objects, object, behavior)
             });
-            errors.extend(outcome.err().map(|error| self.source.place(error, &layer.file, generator.mark)));
+            errors.extend(outcome.err().map(|error| generate::place(&self.source, kind, &layer.file, error, generator.mark)));
         }
         let helm = kustomization.helm_charts.first().map(|chart| chart.mark);
         let helm = helm.or_else(|| kustomization.helm_chart_inflation_generator.first().map(|chart| chart.mark));
