@@ -1,7 +1,5 @@
 //! Where a field was written: in a resource, a patch, or the kustomization that sets it.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
-
 use overlays::tree::Fixture;
 use overlays::{Cache, Options, RepoPath, render};
 

@@ -256,6 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn where_kustomize_follows_the_standard_so_does_this() {
+        let object = serde_json::json!({"a": {"b": [1, 2, {"c": "x"}]}, "d/e~f": null});
+        let patches = [
+            serde_json::json!([{"op": "add", "path": "/a/b/1", "value": [true]}, {"op": "remove", "path": "/a/b/3/c"}]),
+            serde_json::json!([{"op": "replace", "path": "/a/b/0", "value": {"x": 1.5}}, {"op": "copy", "from": "/a/b", "path": "/g"}]),
+            serde_json::json!([{"op": "move", "from": "/d~1e~0f", "path": "/a/h"}, {"op": "test", "path": "/a/h", "value": null}]),
+            serde_json::json!([{"op": "add", "path": "/a/b/9", "value": 1}]),
+            serde_json::json!([{"op": "remove", "path": "/a/z"}]),
+            serde_json::json!([{"op": "test", "path": "/a/b/0", "value": 2}]),
+        ];
+        for patch in patches {
+            let mut expected = object.clone();
+            let standard = json_patch::patch(&mut expected, &serde_json::from_value::<json_patch::Patch>(patch.clone()).unwrap());
+            let mut found = Node::from_json(&object);
+            let outcome = operations(&Node::from_json(&patch)).and_then(|operations| apply(&mut found, &operations));
+            assert_eq!(outcome.is_ok(), standard.is_ok(), "{patch}");
+            if standard.is_ok() {
+                assert_eq!(found.to_json(Dialect::Resource).unwrap(), expected, "{patch}");
+            }
+        }
+    }
+
+    #[test]
     fn a_value_is_read_as_yaml_1_1() {
         check("{a: 1}", "[{op: replace, path: /a, value: yes}]", Ok("{a: true}"));
         check("{a: 1}", "[{op: replace, path: /a, value: 0644}]", Ok("{a: 420}"));
