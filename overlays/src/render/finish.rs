@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Accumulated, Build, Fingerprint, Options};
+use super::{Accumulated, Build, Fingerprint, Options, provenance};
 use crate::error::{Error, Errors, Stage};
 use crate::fields::edit;
 use crate::layer::{LegacySortOptions, SortOptions};
@@ -59,10 +59,14 @@ impl Build<'_> {
             return Ok((self.finish(plain, None, options)?, BTreeMap::new()));
         }
         let layer = self.layer(root, true)?;
+        let wanted = layer.kustomization.build_metadata.as_slice();
+        self.noted_from = (!wanted.is_empty()).then(|| layer.directory.clone());
         let accumulated = self.accumulate(&layer, &[], Accumulated::default())?;
         let sorting = layer.kustomization.sort_options.as_ref();
         let finished = self.finish(accumulated, sorting, options);
-        let objects = finished.map_err(|errors| Errors(errors.0.into_iter().map(|error| self.in_file(error, &layer.file)).collect()))?;
+        let in_file = |errors: Errors| Errors(errors.0.into_iter().map(|error| self.in_file(error, &layer.file)).collect());
+        let mut objects = finished.map_err(in_file)?;
+        provenance::write(&mut objects, wanted);
         Ok((objects, layer.kustomization.metadata.annotations))
     }
 
