@@ -2,10 +2,12 @@
 //!
 //! The servers come from `harness` (tests/harness), which builds them with Go on first use; nothing else needs to be set up.
 
+mod cli;
 mod cluster;
 mod deploy;
 mod examples;
 mod forge;
 mod git;
 mod ground;
+mod sync;
 mod tidy;

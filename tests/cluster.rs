@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll::api::{Sync, SyncStatus};
 use plimsoll::cluster::lease::{Lease, Standing};
 use plimsoll::cluster::{
-    Applied, Applying, Change, Cluster, Deleted, Doomed, Event, Events, Mark, Propagation, Refusal, Resource, Seen, SyncSeen, Tone,
+    Applied, Applying, Change, Cluster, Deleted, Deletion, Event, Events, Mark, Propagation, Refusal, Resource, Seen, SyncSeen, Tone,
     Watches, body, tuned,
 };
 use serde_json::{Value, json};
@@ -51,8 +51,8 @@ impl<'a> Place<'a> {
 
     async fn delete(&self, resource: &Resource, name: &str) -> Asked<Deleted> {
         let id = resource.id(self.namespace(), name);
-        let doomed = Doomed { resource, id: &id, uid: None, applyset: &self.mark.applyset, propagation: Propagation::Background };
-        self.cluster.delete(&doomed).await
+        let deletion = Deletion { resource, id: &id, uid: None, applyset: &self.mark.applyset, propagation: Propagation::Background };
+        self.cluster.delete(&deletion).await
     }
 }
 
@@ -242,12 +242,12 @@ async fn only_what_bears_our_mark_is_deleted_and_gone_means_gone() -> Result {
     assert_eq!(place.delete(&maps, "held").await?, Deleted::Going);
     assert_eq!(place.delete(&maps, "held").await?, Deleted::Going);
     let id = maps.id(place.namespace(), "held");
-    let doomed =
-        Doomed { resource: &maps, id: &id, uid: Some(&held.uid), applyset: &place.mark.applyset, propagation: Propagation::Background };
-    let words = refused(place.cluster.delete_and_wait(&doomed, Duration::from_millis(300)).await)?.to_string();
+    let deletion =
+        Deletion { resource: &maps, id: &id, uid: Some(&held.uid), applyset: &place.mark.applyset, propagation: Propagation::Background };
+    let words = refused(place.cluster.delete_and_wait(&deletion, Duration::from_millis(300)).await)?.to_string();
     assert!(words.contains("example.com/held"), "{words}");
     place.server.patch("v1", "ConfigMap", place.namespace(), "held", "other", &json!({"metadata": {"finalizers": null}})).await?;
-    place.cluster.delete_and_wait(&doomed, SOON).await?;
+    place.cluster.delete_and_wait(&deletion, SOON).await?;
     assert!(place.cluster.is_gone(&maps, &id).await?);
     place.server.delete_namespace(place.namespace()).await
 }
@@ -375,13 +375,53 @@ async fn an_api_server_that_was_away_is_seen_anew() -> Result {
     server.restart()?;
     until("an apply after the restart", SOON, async || Ok(place.apply(&config_map("b", "1")).await?)).await?;
 
-    // A server that was started anew knows no history (410): what is told before `Whole` is all that exists, so that the deletion shows.
+    // What is told anew before `Whole` is all that exists, so that the deletion shows.
     line.open.send_replace(true);
     let told = await_seen(&mut seen, "the whole state again", |seen| matches!(seen, Seen::Whole(_))).await?;
     let anew = told.iter().position(|seen| matches!(seen, Seen::Restarted(_))).map_or(&[][..], |start| &told[start..]);
     assert!(anew.iter().any(|seen| is_object(seen, "b", true)) && !anew.iter().any(|seen| is_object(seen, "a", true)), "{told:?}");
     place.apply(&config_map("c", "1")).await?;
     await_seen(&mut seen, "what comes after", |seen| is_object(seen, "c", true)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_place_in_a_history_that_is_gone_is_given_up() -> Result {
+    // A history of some seconds only, so that it is gone when a stream is taken up again.
+    let args = vec!["--etcd-compaction-interval=1s".to_owned()];
+    let server =
+        Server::start("history", &["kind://history"], ClusterOptions { apiserver_args: args, ..ClusterOptions::default() }).await?;
+    let place = Place::on(&server, "history").await?;
+    let line = Line::to(&server).await?;
+    let maps = place.cluster.resolve("v1", "ConfigMap").await?;
+    let (listener, mut seen) = mpsc::channel(16);
+    let mut watches = Watches::new(line.cluster.clone(), place.mark.applyset.clone(), listener);
+    watches.cover(std::slice::from_ref(&maps));
+    await_seen(&mut seen, "the state", |seen| matches!(seen, Seen::Whole(_))).await?;
+    place.apply(&config_map("a", "1")).await?;
+    await_seen(&mut seen, "the first object", |seen| is_object(seen, "a", true)).await?;
+    // Still, not cut: the watch hears nothing, and does not know.
+    line.still.send_replace(true);
+    place.delete(&maps, "a").await?;
+    for number in 0..8 {
+        place.apply(&config_map("b", &number.to_string())).await?;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    server.kill();
+    server.restart()?;
+    line.still.send_replace(false);
+    let told = await_seen(&mut seen, "the whole state again", |seen| matches!(seen, Seen::Whole(_))).await?;
+    let kinds: Vec<&str> = told
+        .iter()
+        .map(|seen| match seen {
+            Seen::Restarted(_) => "restarted",
+            Seen::Object(_) => "object",
+            Seen::Deleted(_) => "deleted",
+            Seen::Whole(_) => "whole",
+            Seen::Blind(..) => "blind",
+        })
+        .collect();
+    assert_eq!(kinds, ["restarted", "object", "whole"], "{told:?}");
     Ok(())
 }
 
@@ -396,19 +436,56 @@ async fn a_watch_that_is_cut_misses_nothing_and_does_not_start_over() -> Result 
     watches.cover(std::slice::from_ref(&maps));
     await_seen(&mut seen, "the state", |seen| matches!(seen, Seen::Whole(_))).await?;
     line.open.send_replace(false);
-    await_seen(&mut seen, "blindness", |seen| matches!(seen, Seen::Blind(_, refusal) if refusal.is_transient())).await?;
     place.apply(&config_map("b", "1")).await?;
     place.delete(&maps, "a").await?;
     line.open.send_replace(true);
     let told = await_seen(&mut seen, "what was missed", |seen| matches!(seen, Seen::Deleted(record) if record.id.name == "a")).await?;
-    assert!(told.iter().any(|seen| is_object(seen, "b", true)) && told.iter().any(|seen| matches!(seen, Seen::Whole(_))), "{told:?}");
+    assert!(told.iter().any(|seen| is_object(seen, "b", true)), "{told:?}");
     assert!(!told.iter().any(|seen| matches!(seen, Seen::Restarted(_))), "{told:?}");
     place.server.delete_namespace(place.namespace()).await
 }
 
-/// A line to a server that can be cut.
+#[tokio::test]
+async fn at_rest_nothing_is_asked() -> Result {
+    let place = Place::on(&ground().await?.cluster, "rest").await?;
+    let (server, account) = (place.server, place.namespace());
+    server.apply(&format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {account}, namespace: {account}}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {account}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}}\nsubjects: [{{kind: ServiceAccount, name: {account}, namespace: {account}}}]\n"
+    )).await?;
+    server.count_requests_of(account, account).await?;
+    let kubeconfig = Kubeconfig::read_from(server.kubeconfig_of(account, account).await?)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let cluster = Cluster::new(kube::Client::try_from(tuned(config))?);
+    until("requests to be counted", SOON, async || {
+        cluster.version().await?;
+        if server.requests_of(account).await? > 0 { Ok(()) } else { Err(Trouble::new("none yet")) }
+    })
+    .await?;
+    let kinds = [cluster.resolve("v1", "ConfigMap").await?, cluster.resolve("v1", "Secret").await?];
+    place.apply(&config_map("a", "1")).await?;
+    let (listener, mut seen) = mpsc::channel(16);
+    let mut watches = Watches::new(cluster, place.mark.applyset.clone(), listener);
+    watches.cover(&kinds);
+    for _ in &kinds {
+        await_seen(&mut seen, "the state", |seen| matches!(seen, Seen::Whole(_))).await?;
+    }
+    let before = server.requests_of(account).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    watches.cover(&kinds);
+    place.apply(&config_map("a", "2")).await?;
+    await_seen(&mut seen, "a change", |seen| is_object(seen, "a", true)).await?;
+    assert_eq!(server.requests_of(account).await?, before);
+    server.delete("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "", account).await?;
+    server.delete("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", "", account).await?;
+    server.delete_namespace(account).await
+}
+
+/// A line to a server that can be cut, or made to carry nothing.
 struct Line {
     open: watch::Sender<bool>,
+    still: watch::Sender<bool>,
     cluster: Cluster,
 }
 
@@ -418,25 +495,29 @@ impl Line {
         let behind = format!("127.0.0.1:{}", config.cluster_url.port_u16().unwrap_or_default());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         config.cluster_url = format!("https://{}", listener.local_addr()?).parse()?;
-        let (open, is_open) = watch::channel(true);
+        let ((open, is_open), (still, is_still)) = (watch::channel(true), watch::channel(false));
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, behind.clone(), is_open.clone()));
+                tokio::spawn(carry(near, behind.clone(), is_open.clone(), is_still.clone()));
             }
         });
-        Ok(Self { open, cluster: Cluster::new(kube::Client::try_from(tuned(config))?) })
+        Ok(Self { open, still, cluster: Cluster::new(kube::Client::try_from(tuned(config))?) })
     }
 }
 
-async fn carry(mut near: TcpStream, behind: String, mut is_open: watch::Receiver<bool>) {
+async fn carry(mut near: TcpStream, behind: String, mut is_open: watch::Receiver<bool>, mut is_still: watch::Receiver<bool>) {
+    let _ = is_still.wait_for(|still| !still).await;
     let mut far = match TcpStream::connect(behind).await {
         Ok(far) if *is_open.borrow() => far,
         _ => return,
     };
     tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-        _ = is_open.wait_for(|open| !open) => {}
+        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+        _ = is_open.wait_for(|open| !open) => return,
+        _ = is_still.wait_for(|still| *still) => {}
     }
+    // What comes while the line is still is lost, and the connection with it.
+    let _ = is_still.wait_for(|still| !still).await;
 }
 
 #[tokio::test]

@@ -285,7 +285,8 @@ impl Agent {
     async fn tell_problem(&self, key: &Key, sync: &Arc<Sync>, problem: &str) {
         let problem = report::redact(problem);
         tracing::error!(sync = %key, error = %problem, "Can't begin.");
-        let report = report::Report { agent_error: Some(problem.clone()), progress: report::Progress::Finished, ..report::Report::default() };
+        let report =
+            report::Report { agent_error: Some(problem.clone()), progress: report::Progress::Finished, ..report::Report::default() };
         let mut status = sync.status.clone().unwrap_or_default();
         let generation = sync.metadata.generation;
         status.conditions = report::conditions(&report, &status.conditions, generation, Timestamp::now());

@@ -29,6 +29,7 @@ pub const ALLOW: &str = "allow";
     version = "v1alpha1",
     kind = "Sync",
     plural = "syncs",
+    doc = "A Git repository that this cluster follows: what to follow, and what came of it.",
     namespaced,
     status = "SyncStatus",
     derive = "Default",

@@ -3,7 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed with a message, 2 wrong usage.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -71,6 +71,9 @@ struct Render {
     /// Which files a kustomization may read.
     #[arg(long, value_enum, default_value = "root")]
     load_restrictor: RestrictorArg,
+    /// Take a directory without a kustomization file for one of plain manifests, as the agent does.
+    #[arg(long)]
+    plain: bool,
     /// A repository with a fleet file: prints what a cluster with the facts below gets.
     #[arg(long, value_name = "DIR", conflicts_with = "dir")]
     repo: Option<PathBuf>,
@@ -169,7 +172,7 @@ fn told(error: &dyn std::error::Error) -> String {
 
 fn start_logging(config: &LogConfig) {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
@@ -217,7 +220,7 @@ impl Render {
                 RestrictorArg::Root => Restriction::Root,
                 RestrictorArg::None => Restriction::None,
             },
-            ..Options::default()
+            plain_directories: self.plain || self.repo.is_some(),
         }
     }
 
@@ -246,7 +249,11 @@ fn render_fleet(args: &Render, tree: &dyn Tree) -> Result<(), Failure> {
     let (apps, errors) = fleet.apps(tree, &args.facts());
     let wanted: Vec<_> = apps.iter().filter(|app| args.app.is_empty() || args.app.contains(&app.name)).collect();
     if let Some(name) = args.app.iter().find(|name| apps.iter().all(|app| app.name != **name)) {
-        return Err(format!("there is no app `{name}`; there are: {}", apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ")).into());
+        return Err(format!(
+            "there is no app `{name}`; there are: {}",
+            apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ")
+        )
+        .into());
     }
     let mut cache = Cache::default();
     let mut documents = Vec::new();

@@ -31,7 +31,7 @@ mod wire;
 
 pub use apply::{Applied, Applying, Change};
 pub use body::{Mark, body};
-pub use delete::{Deleted, Doomed, Propagation};
+pub use delete::{Deleted, Deletion, Propagation};
 pub use discovery::Resource;
 pub use events::{Event, Events, Tone};
 pub use facts::SecretData;

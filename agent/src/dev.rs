@@ -35,7 +35,9 @@ pub async fn run(dir: &Path, cluster: &ClusterConfig, namespace: &str) -> Result
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     definitions.patch(Sync::crd_name(), &apply, &Patch::Apply(Sync::crd())).await?;
     let established = await_condition(definitions, Sync::crd_name(), conditions::is_crd_established());
-    tokio::time::timeout(ESTABLISHED, established).await.map_err(|_| "the API server does not serve the definition of Sync after 30 s")??;
+    tokio::time::timeout(ESTABLISHED, established)
+        .await
+        .map_err(|_| "the API server does not serve the definition of Sync after 30 s")??;
     let sync = Sync::new(&key.name, spec(&dir));
     Api::<Sync>::namespaced(client, namespace).patch(&key.name, &apply, &Patch::Apply(sync)).await?;
     _ = writeln!(std::io::stderr(), "Following {} as Sync {key}; Ctrl-C ends it. What was applied stays.", dir.display());

@@ -103,9 +103,19 @@ mod tests {
 
     #[test]
     fn what_is_printed_holds_the_agent_and_the_first_sync() {
-        let first = First { name: "fleet".into(), url: "https://git.example/fleet.git".into(), image: "mirror.example:5000/plimsoll:2".into(), ..First::default() };
+        let first = First {
+            name: "fleet".into(),
+            url: "https://git.example/fleet.git".into(),
+            image: "mirror.example:5000/plimsoll:2".into(),
+            ..First::default()
+        };
         let text = manifests(&first).unwrap();
-        for part in ["kind: CustomResourceDefinition", "kind: DaemonSet", "image: mirror.example:5000/plimsoll:2", "url: https://git.example/fleet.git"] {
+        for part in [
+            "kind: CustomResourceDefinition",
+            "kind: DaemonSet",
+            "image: mirror.example:5000/plimsoll:2",
+            "url: https://git.example/fleet.git",
+        ] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }
     }

@@ -3,7 +3,7 @@
 //! One loop owns everything that happens to the Sync; a sync runs beside it and is dropped when a newer commit makes it pointless.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,12 @@ fn read_credentials(values: &BTreeMap<String, Secret>) -> Result<Credentials, Pr
 }
 
 /// All that is ours already, as the inventory names its kinds. What can't be seen is not ours to prune either.
-async fn owned(cluster: &Cluster, applyset: &str, inventory: &Inventory, watched: &mpsc::UnboundedSender<Resource>) -> Result<Vec<Record>, Problem> {
+async fn owned(
+    cluster: &Cluster,
+    applyset: &str,
+    inventory: &Inventory,
+    watched: &mpsc::UnboundedSender<Resource>,
+) -> Result<Vec<Record>, Problem> {
     let mut kinds = Vec::new();
     for kind in &inventory.kinds {
         match cluster.resolve_any(&kind.group, &kind.kind).await {
@@ -128,7 +133,13 @@ async fn owned(cluster: &Cluster, applyset: &str, inventory: &Inventory, watched
 }
 
 fn sighting(record: Record) -> Sighting {
-    Sighting { version: record.resource_version.parse().unwrap_or_default(), id: record.id, uid: record.uid, app: record.app, health: record.health }
+    Sighting {
+        version: record.resource_version.parse().unwrap_or_default(),
+        id: record.id,
+        uid: record.uid,
+        app: record.app,
+        health: record.health,
+    }
 }
 
 /// How often what happens by itself happens.
@@ -310,8 +321,10 @@ struct Helm<'a> {
     drift_wait: Duration,
     /// Since when the API server has been away.
     away_since: Option<Instant>,
-    /// Kinds that are being told from the beginning, and what was told of them so far.
-    listing: HashMap<Resource, BTreeSet<ObjectId>>,
+    /// Since when the repository can't be read.
+    unread_since: Option<Instant>,
+    /// Kinds that are being told from the beginning, and what was there before and has not been told yet.
+    listing: HashMap<Resource, BTreeMap<ObjectId, String>>,
 }
 
 impl Led {
@@ -351,7 +364,10 @@ impl Led {
             *self.keys.credentials.borrow_mut() = credentials;
             self.wake.notify_one();
         }
-        let changed = { let old = self.keys.access.borrow(); old.credential != access.credential || old.ca != access.ca };
+        let changed = {
+            let old = self.keys.access.borrow();
+            old.credential != access.credential || old.ca != access.ca
+        };
         if changed {
             *self.keys.access.borrow_mut() = access;
             self.keys.access_changed.notify_one();
@@ -413,6 +429,7 @@ impl<'a> Helm<'a> {
             next_drift: now,
             drift_wait: Duration::ZERO,
             away_since: None,
+            unread_since: None,
             listing: HashMap::new(),
         }
     }
@@ -439,16 +456,19 @@ impl<'a> Helm<'a> {
     fn due(&mut self, now: Instant) -> Option<(CommitId, Cause)> {
         let target = self.target?;
         let running = self.sync.as_ref().and(self.course.as_ref()).map(|(commit, _)| *commit);
-        if running.is_some_and(|commit| commit == target) || now < self.next_try {
+        if running.is_some_and(|commit| commit == target) {
             return None;
         }
         if self.done != Some(target) {
-            return Some((target, self.woken_by));
-        }
-        if running.is_some() {
-            return None;
+            return (now >= self.next_try).then_some((target, self.woken_by));
         }
         let state = self.led.leader.state.borrow();
+        if running.is_none() && state.released() {
+            return Some((target, Cause::Retry));
+        }
+        if running.is_some() || now < self.next_try {
+            return None;
+        }
         if self.drifted && now >= self.next_drift {
             self.drift_wait = (self.drift_wait * 2).clamp(Duration::from_secs(1), LONGEST_RETRY);
             (self.drifted, self.next_drift) = (false, now + self.drift_wait);
@@ -457,13 +477,14 @@ impl<'a> Helm<'a> {
         if self.next_resync.is_some_and(|time| now >= time) {
             return Some((target, Cause::Resync));
         }
-        (state.wants_retry() || state.released()).then_some((target, Cause::Retry))
+        state.wants_retry().then_some((target, Cause::Retry))
     }
 
     /// When something is due by itself.
     fn next(&self) -> Instant {
         let drift = self.drifted.then_some(self.next_drift);
-        let retry = (self.sync.is_none() && (self.target != self.done || self.led.leader.state.borrow().wants_retry())).then_some(self.next_try);
+        let retry =
+            (self.sync.is_none() && (self.target != self.done || self.led.leader.state.borrow().wants_retry())).then_some(self.next_try);
         let suspended = self.led.leader.sync.spec.suspend;
         let times = [Some(self.next_poll), self.next_resync, drift, retry];
         let next = times.into_iter().flatten().min().unwrap_or(self.next_poll);
@@ -477,11 +498,13 @@ impl<'a> Helm<'a> {
     fn notice(&mut self, seen: Seen) {
         let leader = &self.led.leader;
         match seen {
-            Seen::Restarted(kind) => _ = self.listing.insert(kind, BTreeSet::new()),
+            Seen::Restarted(kind) => {
+                // What is made from now on may come after the list; only what was there before can be missing from it.
+                let before = leader.state.borrow().present(&kind.group, &kind.kind);
+                self.listing.insert(kind, before);
+            }
             Seen::Object(record) => {
-                if let Some((_, told)) = self.listing.iter_mut().find(|(kind, _)| kind.group == record.id.group && kind.kind == record.id.kind) {
-                    told.insert(record.id.clone());
-                }
+                self.listing.values_mut().for_each(|missing| _ = missing.remove(&record.id));
                 leader.state.borrow_mut().seen(sighting(record));
             }
             Seen::Deleted(record) => self.drifted |= leader.is_gone(&record.id, &record.uid),
@@ -494,12 +517,12 @@ impl<'a> Helm<'a> {
         leader.changed.notify_waiters();
     }
 
-    /// A kind was told from the beginning to the end: what was not told does not exist.
+    /// A kind was told from the beginning to the end: what was there before and was not told does not exist.
     fn whole(&mut self, kind: &Resource) {
-        let mut state = self.led.leader.state.borrow_mut();
-        state.blind.remove(&kind.name());
-        if let Some(told) = self.listing.remove(kind) {
-            self.drifted |= state.only((&kind.group, &kind.kind), &told);
+        let leader = &self.led.leader;
+        leader.state.borrow_mut().blind.remove(&kind.name());
+        for (id, uid) in self.listing.remove(kind).unwrap_or_default() {
+            self.drifted |= leader.is_gone(&id, &uid);
         }
     }
 
@@ -522,6 +545,7 @@ impl<'a> Helm<'a> {
         self.led.leader.metrics.polled(polled.as_ref().map_or_else(git::Error::label, |_| "ok"));
         match polled {
             Ok(commit) => {
+                self.unread_since = None;
                 if self.led.leader.state.borrow_mut().source_error.take().is_some() {
                     self.led.leader.changed.notify_waiters();
                 }
@@ -535,17 +559,23 @@ impl<'a> Helm<'a> {
 
     /// The repository can't be read: said on the Sync, while everything stays as it is.
     fn no_source(&mut self, error: &git::Error) {
-        let text = report::redact(&format!("{error}. {}", error.hint()));
-        let news = self.led.leader.state.borrow_mut().source_error.replace(text.clone()).as_ref() != Some(&text);
-        if news {
-            tracing::warn!(sync = %self.led.key, error = %text, "Can't read the repository.");
-            self.led.leader.changed.notify_waiters();
-        }
+        let text = report::redact(&format!("{error}; {}", error.hint()));
         if error.is_refused() {
             self.led.keys.access_refused.notify_one();
         }
         if let Some(after) = error.retry_after() {
             self.next_poll = self.next_poll.max(Instant::now() + after);
+        }
+        // A forge that is restarted is no news, once something is known.
+        let since = *self.unread_since.get_or_insert_with(Instant::now);
+        if error.is_transient() && self.done.is_some() && since.elapsed() < PATIENCE {
+            tracing::debug!(sync = %self.led.key, error = %text, "Can't read the repository just now.");
+            return;
+        }
+        let news = self.led.leader.state.borrow_mut().source_error.replace(text.clone()).as_ref() != Some(&text);
+        if news {
+            tracing::warn!(sync = %self.led.key, error = %text, "Can't read the repository.");
+            self.led.leader.changed.notify_waiters();
         }
     }
 

@@ -144,6 +144,9 @@ impl State {
             (self.started, self.took, self.applied_at) = (now, None, None);
         }
         (self.commit, self.short, self.syncing) = (commit.to_owned(), short.to_owned(), true);
+        for app in self.apps.values_mut() {
+            (app.changed, app.deleted, app.conflicts) = (0, 0, 0);
+        }
         for (name, due) in apps {
             let app = self.apps.entry(name).or_default();
             if due {
@@ -207,13 +210,10 @@ impl State {
         }
     }
 
-    /// Everything that is ours and that the API server no longer has, as a complete list shows.
-    pub fn only(&mut self, kind: (&str, &str), present: &BTreeSet<ObjectId>) -> bool {
-        let missing: Vec<ObjectId> = (self.objects.iter())
-            .filter(|(id, record)| (id.group.as_str(), id.kind.as_str()) == kind && !record.uid.is_empty() && !present.contains(*id))
-            .map(|(id, _)| id.clone())
-            .collect();
-        missing.iter().fold(false, |any, id| self.gone(id, "") || any)
+    /// The objects of a kind that the API server is known to have, with their uids.
+    pub fn present(&self, group: &str, kind: &str) -> BTreeMap<ObjectId, String> {
+        let present = self.objects.iter().filter(|(id, record)| id.kind == kind && id.group == group && !record.uid.is_empty());
+        present.map(|(id, record)| (id.clone(), record.uid.clone())).collect()
     }
 
     /// What an app owns in the cluster.
@@ -267,7 +267,7 @@ impl State {
         };
         let blocked = self.apps.values().any(|app| matches!(app.stage, Stage::Blocked(_)));
         let moving = self.apps.values().any(|app| matches!(app.stage, Stage::Pending | Stage::Applying));
-        report.progress = if self.syncing && moving {
+        report.progress = if (self.syncing && moving) || self.commit.is_empty() {
             Progress::Applying
         } else if self.syncing || blocked || report.waiting_count > 0 {
             Progress::Waiting
@@ -277,7 +277,7 @@ impl State {
         if report.progress == Progress::Finished && !self.commit.is_empty() {
             self.took.get_or_insert_with(|| since(self.started, now));
         }
-        report.took = self.took.unwrap_or_else(|| since(self.started, now));
+        report.took = self.took.unwrap_or_else(|| if self.commit.is_empty() { Duration::ZERO } else { since(self.started, now) });
         report
     }
 
@@ -301,7 +301,9 @@ impl State {
         for (id, record) in self.objects.iter().filter(|(_, record)| record.wanted == Wanted::Applied) {
             let reason = match &record.health {
                 Health::Failed(message) => message.clone(),
-                health if awaited(health) && late(&record.app) => format!("not healthy after {}: {}", minutes(self.timeout), health.message()),
+                health if awaited(health) && late(&record.app) => {
+                    format!("not healthy after {}: {}", minutes(self.timeout), health.message())
+                }
                 _ => continue,
             };
             let place = record.origin.as_deref().cloned();
@@ -345,7 +347,10 @@ impl State {
             .map(|(name, app)| {
                 let (objects, unhealthy) = counts.get(name.as_str()).copied().unwrap_or_default();
                 let (rank, verdict, message) = judge(app, unhealthy);
-                (rank, AppStatus { name: name.clone(), state: verdict.as_str().to_owned(), objects, message: crate::report::redact(&message) })
+                (
+                    rank,
+                    AppStatus { name: name.clone(), state: verdict.as_str().to_owned(), objects, message: crate::report::redact(&message) },
+                )
             })
             .collect();
         all.sort_by_key(|(rank, _)| *rank);

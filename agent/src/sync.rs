@@ -19,15 +19,15 @@ use overlays::{Cache, Fingerprint, Options, Rendered};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::api;
-use crate::cluster::{self, Applied, Applying, Change, Cluster, Deleted, Doomed, Mark, Refusal, Resource};
+use crate::cluster::{self, Applied, Applying, Change, Cluster, Deleted, Deletion, Mark, Propagation, Refusal, Resource};
 use crate::facts::Facts;
 use crate::fleet::{self, App, AppError, Root};
 use crate::git::{self, CommitId, Reference, Revision};
 use crate::inventory::{self, GroupKind, Inventory};
+use crate::metrics::Metrics;
 use crate::plan::{Definition, HeldReason, Outcome, Plan, Prune, Step, Wanted, Word};
 use crate::queue::Cause;
 use crate::report::{Failure, Held};
-use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::state::{self, Stage, State};
 
@@ -37,6 +37,8 @@ const IN_FLIGHT: usize = 16;
 const APPS_AT_ONCE: usize = 6;
 /// How long a CustomResourceDefinition may take until its kind is served.
 const ESTABLISH: std::time::Duration = std::time::Duration::from_secs(30);
+/// How soon to look again for a Namespace or a kind that another app may bring.
+const GROUND: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Why a sync as a whole came to nothing. What concerns one app or object is a [`Failure`] in the report instead.
 #[derive(Debug)]
@@ -211,7 +213,9 @@ impl Leader {
     async fn legs(&self, apps: Vec<App>, cause: Cause, workshop: &Workshop) -> Result<Vec<Leg>, Error> {
         let known: Vec<_> = apps.iter().map(|app| self.applied_inputs(app)).collect();
         let unchanged = in_shop(workshop, move |tree, _| {
-            let same = |known: &Option<(overlays::Inputs, Fingerprint)>| known.as_ref().is_some_and(|(inputs, print)| inputs.fingerprint(tree).is_ok_and(|now| now == *print));
+            let same = |known: &Option<(overlays::Inputs, Fingerprint)>| {
+                known.as_ref().is_some_and(|(inputs, print)| inputs.fingerprint(tree).is_ok_and(|now| now == *print))
+            };
             known.iter().map(same).collect::<Vec<_>>()
         })
         .await?;
@@ -258,7 +262,7 @@ impl Leader {
             return Ok(None);
         }
         let _permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
-        self.stage(&app.name, Stage::Applying);
+        self.start(&app.name);
         let (rendered, print) = match self.render(&course.workshop, app).await? {
             Ok(rendered) => rendered,
             Err(failures) => {
@@ -295,6 +299,13 @@ impl Leader {
         }
     }
 
+    /// From now on what is seen to be missing is news.
+    fn start(&self, app: &str) {
+        if let Some(app) = self.state.borrow_mut().apps.get_mut(app) {
+            (app.stage, app.dirty) = (Stage::Applying, false);
+        }
+    }
+
     fn stage(&self, app: &str, stage: Stage) {
         if let Some(app) = self.state.borrow_mut().apps.get_mut(app) {
             app.stage = stage;
@@ -325,7 +336,8 @@ impl Leader {
     /// Finds out how each object is addressed and where it will live, and refuses what another app has claimed.
     async fn identify(&self, app: &str, rendered: &Rendered) -> Result<(Vec<Item>, Delivery), Error> {
         let objects = rendered.manifest.objects();
-        let defined: BTreeMap<GroupKind, bool> = objects.iter().filter_map(definition).map(|defined| (defined.kind, defined.namespaced)).collect();
+        let defined: BTreeMap<GroupKind, bool> =
+            objects.iter().filter_map(definition).map(|defined| (defined.kind, defined.namespaced)).collect();
         let (mut items, mut delivery, mut taken) = (Vec::new(), Delivery::default(), BTreeSet::new());
         for (index, object) in objects.iter().enumerate() {
             let resource = match self.hands.resolve(object.api_version(), &object.id().kind).await {
@@ -343,7 +355,13 @@ impl Leader {
         Ok((items, delivery))
     }
 
-    fn item(&self, index: usize, object: &overlays::object::Object, resource: Option<Resource>, defined: &BTreeMap<GroupKind, bool>) -> Item {
+    fn item(
+        &self,
+        index: usize,
+        object: &overlays::object::Object,
+        resource: Option<Resource>,
+        defined: &BTreeMap<GroupKind, bool>,
+    ) -> Item {
         let mut id = object.id();
         let scope = defined.get(&GroupKind::of(&id)).copied();
         let namespaced = resource.as_ref().map_or(scope.unwrap_or(!id.namespace.is_empty()), |resource| resource.namespaced);
@@ -423,13 +441,15 @@ impl Leader {
     async fn apply_waves(&self, app: &str, rendered: &Rendered, plan: &Plan, items: &[Item], delivery: &mut Delivery) -> Result<(), Error> {
         let mut failed = BTreeSet::new();
         for wave in &plan.waves {
-            let (blocked, free): (Vec<&Step>, Vec<&Step>) = wave.iter().partition(|step| step.blocked_on(|need| failed.contains(&need)).is_some());
+            let (blocked, free): (Vec<&Step>, Vec<&Step>) =
+                wave.iter().partition(|step| step.blocked_on(|need| failed.contains(&need)).is_some());
             for step in blocked {
                 let on = step.blocked_on(|need| failed.contains(&need)).map(|need| items[need].wanted.id.clone()).unwrap_or_default();
                 failed.insert(step.object);
                 delivery.note(app, &items[step.object], Outcome::Blocked { on });
             }
-            let mut under_way: FuturesUnordered<_> = free.iter().map(|step| self.apply(app, rendered, &items[step.object], step.object)).collect();
+            let mut under_way: FuturesUnordered<_> =
+                free.iter().map(|step| self.apply(app, rendered, &items[step.object], step.object)).collect();
             while let Some(done) = under_way.next().await {
                 let (index, outcome, conflicts) = done?;
                 delivery.conflicts += conflicts;
@@ -442,12 +462,32 @@ impl Leader {
         Ok(())
     }
 
+    /// Applies one object, and again for a while if what it stands on may come with another app.
+    async fn apply_when_ready(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Result<Applied, Refusal>, Error> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let applied = {
+                let _permit = self.flight.acquire().await.map_err(|_| Error::LeaseLost)?;
+                self.may_write()?;
+                self.try_apply(app, rendered, item).await
+            };
+            let groundless = matches!(applied, Err(Refusal::NoKind { .. } | Refusal::NamespaceMissing { .. }));
+            if !groundless || begun.elapsed() > ESTABLISH || !self.others_move(app) {
+                return Ok(applied);
+            }
+            tokio::time::sleep(GROUND).await;
+        }
+    }
+
+    fn others_move(&self, app: &str) -> bool {
+        let state = self.state.borrow();
+        state.apps.iter().any(|(name, other)| name != app && matches!(other.stage, Stage::Pending | Stage::Applying))
+    }
+
     /// Applies one object. Only a lost Lease ends the sync; what the API server refuses is this object's outcome.
     async fn apply(&self, app: &str, rendered: &Rendered, item: &Item, index: usize) -> Result<(usize, Outcome, usize), Error> {
-        let _permit = self.flight.acquire().await.map_err(|_| Error::LeaseLost)?;
-        self.may_write()?;
         let id = &item.wanted.id;
-        let outcome = match self.try_apply(app, rendered, item).await {
+        let outcome = match self.apply_when_ready(app, rendered, item).await? {
             Ok(applied) => {
                 for conflict in &applied.conflicts {
                     tracing::warn!(object = %id, manager = %conflict.manager, fields = %conflict.fields.join(", "), "Took fields over from another manager.");
@@ -460,36 +500,45 @@ impl Leader {
                 self.metrics.applied(outcome.label());
                 return Ok((index, outcome, applied.conflicts.iter().map(|conflict| conflict.fields.len().max(1)).sum()));
             }
-            Err(reason) => Outcome::Failed { reason },
+            Err(refusal) => Outcome::Failed { reason: refusal.to_string() },
         };
         self.metrics.applied(outcome.label());
         Ok((index, outcome, 0))
     }
 
-    async fn try_apply(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Applied, String> {
+    async fn try_apply(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Applied, Refusal> {
         let object = &rendered.manifest.objects()[item.object];
         let resource = match &item.resource {
             Some(resource) => resource.clone(),
             None => {
-                let resource = self.resolve_late(object).await.map_err(|refusal| refusal.to_string())?;
+                let resource = self.resolve_late(object).await?;
                 self.watch(resource.clone());
                 resource
             }
         };
-        let json = object.to_json().map_err(|error| error.to_string())?;
+        let json = object.to_json().map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
         let mark = Mark { app: app.to_owned(), ..self.mark.clone() };
-        let body = cluster::body(&json, &resource, &mark).map_err(|refusal| refusal.to_string())?;
+        let body = cluster::body(&json, &resource, &mark)?;
         let known = self.state.borrow().objects.get(&item.wanted.id).map(|record| record.version.to_string());
         let replace = object.annotation(api::REPLACE_ANNOTATION) == Some(api::ALLOW);
         let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref() };
-        self.hands.apply(&resource, &body, &applying).await.map_err(|refusal| refusal.to_string())
+        self.hands.apply(&resource, &body, &applying).await
     }
 
     /// A kind that was not there when the app was looked at: its definition may have been applied a wave ago.
     async fn resolve_late(&self, object: &overlays::object::Object) -> Result<Resource, Refusal> {
         let kind = object.id().kind;
-        let expected = self.state.borrow().objects.keys().any(|id| id.kind == "CustomResourceDefinition" && id.name.ends_with(&format!(".{}", object.id().group)));
-        if expected { self.hands.resolve_within(object.api_version(), &kind, ESTABLISH).await } else { self.hands.resolve(object.api_version(), &kind).await }
+        let expected = self
+            .state
+            .borrow()
+            .objects
+            .keys()
+            .any(|id| id.kind == "CustomResourceDefinition" && id.name.ends_with(&format!(".{}", object.id().group)));
+        if expected {
+            self.hands.resolve_within(object.api_version(), &kind, ESTABLISH).await
+        } else {
+            self.hands.resolve(object.api_version(), &kind).await
+        }
     }
 
     /// Deletes what no app asks for any more, once all apps of the revision are known: an object may have moved from one to another.
@@ -586,8 +635,8 @@ impl Leader {
 
     async fn try_delete(&self, id: &ObjectId, uid: Option<&str>) -> Result<Deleted, Refusal> {
         let resource = self.hands.resolve_any(&id.group, &id.kind).await?;
-        let doomed = Doomed { resource: &resource, id, uid, applyset: &self.mark.applyset, propagation: "Background" };
-        self.hands.delete(&doomed).await
+        let deletion = Deletion { resource: &resource, id, uid, applyset: &self.mark.applyset, propagation: Propagation::Background };
+        self.hands.delete(&deletion).await
     }
 
     /// An object is confirmed gone. Returns whether it has to be made again.
@@ -615,7 +664,7 @@ impl Leader {
             held: None,
             inputs: inputs.filter(|_| complete),
             root: root_text(app),
-            dirty: false,
+            dirty: known.dirty,
             unhealthy_since: None,
         };
         drop(state);
@@ -627,7 +676,10 @@ impl Leader {
         if let Some(shop) = Arc::into_inner(course.workshop) {
             *self.cache.borrow_mut() = Some(shop.into_inner().unwrap_or_else(PoisonError::into_inner).1);
         }
-        self.state.borrow_mut().syncing = false;
+        let mut state = self.state.borrow_mut();
+        state.syncing = false;
+        state.applied_at.get_or_insert_with(Timestamp::now);
+        drop(state);
         self.changed.notify_waiters();
     }
 }
@@ -639,7 +691,12 @@ impl Delivery {
             Outcome::Blocked { .. } => Some(outcome.to_string()),
             _ => None,
         };
-        let failure = reason.map(|reason| Failure { app: app.to_owned(), object: Some(item.wanted.id.clone()), place: Some((*item.origin).clone()), reason });
+        let failure = reason.map(|reason| Failure {
+            app: app.to_owned(),
+            object: Some(item.wanted.id.clone()),
+            place: Some((*item.origin).clone()),
+            reason,
+        });
         self.failures.extend(failure);
         self.outcomes.push(outcome);
     }
@@ -721,7 +778,10 @@ fn root_text(app: &App) -> String {
 }
 
 /// Runs on the thread for rendering with the revision's files and the parsed blobs.
-async fn in_shop<T: Send + 'static>(workshop: &Workshop, work: impl FnOnce(&dyn Tree, &mut Cache) -> T + Send + 'static) -> Result<T, Error> {
+async fn in_shop<T: Send + 'static>(
+    workshop: &Workshop,
+    work: impl FnOnce(&dyn Tree, &mut Cache) -> T + Send + 'static,
+) -> Result<T, Error> {
     let workshop = workshop.clone();
     blocking(move || {
         let mut shop = workshop.lock().unwrap_or_else(PoisonError::into_inner);

@@ -227,10 +227,6 @@ impl Object {
         group_and_version(self.api_version()).0
     }
 
-    pub(crate) fn version(&self) -> &str {
-        group_and_version(self.api_version()).1
-    }
-
     /// What identifies it now.
     pub(crate) fn now(&self) -> Id<'_> {
         let (group, version) = group_and_version(self.api_version());

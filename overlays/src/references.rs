@@ -94,24 +94,24 @@ struct Rule<'c> {
 /// A name may mean any of several objects that have different names by now.
 pub(crate) fn fix(objects: &mut [Object], config: &Config) -> Result<(), Error> {
     let candidates = Candidates::new(objects);
-    if candidates.list.is_empty() {
-        return Ok(());
-    }
-    let rules = rules(config);
+    let rules = if candidates.list.is_empty() { HashMap::new() } else { rules(config) };
     for object in objects {
-        let referrer = Referrer::new(object);
+        let referrer = Referrer::new(object).map_err(|problem| about(object, &problem))?;
         let kind = object.first().kind.to_owned();
         let of = |kind: &str| rules.get(kind).into_iter().flatten();
         for rule in of(&kind).chain(of("")) {
             if rule.referrer.selects(&object.first()) {
                 let search = Search { referrer: &referrer, rule, candidates: &candidates };
                 let outcome = fields::for_each(object, &rule.spec, Create::Never, &mut |node| search.put_right(node));
-                outcome
-                    .map_err(|problem| Error::new(Stage::Transform, format!("{}: {problem}", object.id())).at(object.origin().clone()))?;
+                outcome.map_err(|problem| about(object, &problem))?;
             }
         }
     }
     Ok(())
+}
+
+fn about(object: &Object, problem: &str) -> Error {
+    Error::new(Stage::Transform, format!("{}: {problem}", object.id())).at(object.origin().clone())
 }
 
 fn rules(config: &Config) -> HashMap<&str, Vec<Rule<'_>>> {
@@ -138,15 +138,15 @@ struct Referrer {
 }
 
 impl Referrer {
-    fn new(object: &Object) -> Self {
+    fn new(object: &Object) -> Result<Self, String> {
         let now = object.now();
-        Self {
+        Ok(Self {
             prefixes: object.history.prefixes.clone(),
             suffixes: object.history.suffixes.clone(),
             scope: (!now.is_cluster_scoped()).then(|| now.namespace.into()),
-            subject_namespaces: subject_namespaces(object),
+            subject_namespaces: subject_namespaces(object)?,
             role: role(object),
-        }
+        })
     }
 
     /// Whether an object can be referred to at all from where this one is.
@@ -165,10 +165,12 @@ impl Referrer {
     }
 }
 
-fn subject_namespaces(object: &Object) -> HashSet<Text> {
+fn subject_namespaces(object: &Object) -> Result<HashSet<Text>, String> {
     let subjects = object.body().get("subjects").filter(|_| object.kind() == "RoleBinding").map_or(&[][..], Node::items);
     let is_account = |subject: &&Node| subject.get("kind").and_then(Node::text).is_some_and(|kind| &**kind == "ServiceAccount");
-    subjects.iter().filter(is_account).filter_map(|subject| subject.get("namespace")?.text().cloned()).collect()
+    let namespaces = subjects.iter().filter(is_account).filter_map(|subject| subject.get("namespace"));
+    let named = |node: &Node| node.text().filter(|_| !edit::is_null(node)).cloned();
+    namespaces.map(|node| named(node).ok_or_else(|| "the namespace of a service account is blank".to_owned())).collect()
 }
 
 fn role(object: &Object) -> Option<Gvk> {

@@ -105,17 +105,11 @@ fn with_missing(errors: Errors, mut missing: Vec<crate::error::Remote>) -> Error
 }
 
 /// What a layer and all below it come to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Accumulated {
     objects: Objects,
     config: Arc<Config>,
     vars: Vars,
-}
-
-impl Default for Accumulated {
-    fn default() -> Self {
-        Self { objects: Objects::default(), config: Config::defaults(), vars: Vars::default() }
-    }
 }
 
 /// A layer whose file was read.

@@ -92,6 +92,8 @@ pub(crate) struct Source<'a> {
     layers: BTreeSet<RepoPath>,
     /// Files that were read and are in no layer's directory, for they lie outside.
     others: BTreeSet<RepoPath>,
+    /// Links that were followed. The directory that holds one does not cover what it leads to.
+    linked: BTreeSet<RepoPath>,
     pub(crate) missing: Vec<Remote>,
 }
 
@@ -106,6 +108,7 @@ impl<'a> Source<'a> {
             numbers: HashMap::new(),
             layers: BTreeSet::new(),
             others: BTreeSet::new(),
+            linked: BTreeSet::new(),
             missing: Vec::new(),
         }
     }
@@ -138,16 +141,39 @@ impl<'a> Source<'a> {
     /// The fewest paths that cover all that was read.
     pub(crate) fn inputs(&self) -> Vec<RepoPath> {
         let mut paths: Vec<RepoPath> = Vec::new();
-        for path in self.layers.iter().chain(&self.others).collect::<BTreeSet<_>>() {
-            if !paths.iter().any(|have| path.is_within(have)) {
+        // A path that leads through a link is not covered by the directory that holds the link.
+        let covers = |have: &RepoPath, path: &RepoPath| {
+            path.is_within(have) && !self.linked.iter().any(|link| link != have && link.is_within(have) && path.is_within(link))
+        };
+        for path in self.layers.iter().chain(&self.others).chain(&self.linked).collect::<BTreeSet<_>>() {
+            if !paths.iter().any(|have| covers(have, path)) {
                 paths.push(path.clone());
             }
         }
         paths
     }
 
-    pub(crate) fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, Error> {
-        Ok(self.tree.kind(path)?)
+    /// What a path leads to, and where: a layer or file that is reached through a link is where the link leads, as in kustomize.
+    /// The path counts among the inputs, for its content may change where no layer is.
+    pub(crate) fn resolve(&mut self, path: &RepoPath) -> Result<Option<(RepoPath, Kind)>, Error> {
+        let (Some(real), Some(kind)) = (self.tree.real(path)?, self.tree.kind(path)?) else { return Ok(None) };
+        if real != *path {
+            self.note_links(path)?;
+        }
+        Ok(Some((real, kind)))
+    }
+
+    /// Counts the links on the way to a path among the inputs.
+    fn note_links(&mut self, path: &RepoPath) -> Result<(), Error> {
+        let mut here = path.clone();
+        while let (Some(above), Some(name)) = (here.parent(), here.name()) {
+            let straight = self.tree.real(&above)?.and_then(|real| real.join(name).ok());
+            if straight != self.tree.real(&here)? {
+                self.linked.insert(here.clone());
+            }
+            here = above;
+        }
+        Ok(())
     }
 
     /// The file that a layer names, with its path.
@@ -160,13 +186,15 @@ impl<'a> Source<'a> {
             return Err(Error::Missing(self.missing.clone()));
         }
         let path = layer.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
-        if self.restriction == Restriction::Root && !path.is_within(layer) {
+        let found = self.resolve(&path)?;
+        let real = found.as_ref().map_or(&path, |(real, _)| real);
+        if self.restriction == Restriction::Root && !real.is_within(layer) {
             let message = format!("`{name}` is outside of `{layer}`, the directory of the kustomization that names it");
             return Err(Error::new(Stage::Layer, message).hint(
                 "move the file below the kustomization, name a directory with a kustomization instead, or lift the load restriction",
             ));
         }
-        match self.tree.kind(&path)? {
+        match found.map(|(_, kind)| kind) {
             Some(Kind::Directory) => return Err(Error::new(Stage::Layer, format!("`{name}` is a directory; a file is needed here"))),
             None => return Err(Error::new(Stage::Layer, format!("`{path}` does not exist"))),
             Some(Kind::File) => {}

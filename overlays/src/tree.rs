@@ -98,6 +98,10 @@ pub trait Tree: Send + Sync {
     /// Names the content of the file or directory at `path`; `None` where nothing is. For a Git tree this costs no read of the content.
     /// Links on the way are followed; a link *inside* a directory counts by what it says, not by what it leads to.
     fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError>;
+    /// Where `path` leads to through links; `None` where nothing is. Trees without links need not say.
+    fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
+        Ok(self.kind(path)?.map(|_| path.clone()))
+    }
 }
 
 /// What a link is listed as.

@@ -1,6 +1,7 @@
 //! Applies one object: server-side apply, first politely, then by force with the conflict told; replaced only where that is allowed.
 //! It decides neither what to apply nor in which order.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::Method;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::Cluster;
 use super::body::without_secrets;
-use super::delete::{Doomed, Propagation};
+use super::delete::{Deletion, Propagation};
 use super::discovery::{Resource, parse};
 use super::refusal::{Conflict, Fault, Refusal};
 use super::wire::{APPLY, Answer, Call};
@@ -46,7 +47,7 @@ pub enum Change {
 }
 
 /// An object that was applied.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Applied {
     /// What that did.
     pub change: Change,
@@ -58,6 +59,19 @@ pub struct Applied {
     pub live: Value,
     /// What was taken from other field managers.
     pub conflicts: Vec<Conflict>,
+}
+
+impl fmt::Debug for Applied {
+    /// Without the object, which may be a Secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { change, uid, resource_version, live: _, conflicts } = self;
+        f.debug_struct("Applied")
+            .field("change", change)
+            .field("uid", uid)
+            .field("resource_version", resource_version)
+            .field("conflicts", conflicts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Cluster {
@@ -75,7 +89,7 @@ impl Cluster {
         };
         match applied {
             Ok(applied) => Ok(applied),
-            Err(refusal) => Err(self.explained(resource, refusal).await.reworded(|words| without_secrets(words, body))),
+            Err(refusal) => Err(self.explained(resource, refusal).reworded(|words| without_secrets(words, body))),
         }
     }
 
@@ -112,19 +126,19 @@ impl Cluster {
         fields: Vec<Fault>,
     ) -> Result<Applied, Refusal> {
         tracing::info!(object = %id, why = %fields.first().map(Fault::to_string).unwrap_or_default(), "deleted to be made anew");
-        let doomed = Doomed { resource, id, uid: None, applyset: applying.applyset, propagation: propagation(resource) };
-        self.delete_and_wait(&doomed, deadline(resource)).await?;
+        let deletion = Deletion { resource, id, uid: None, applyset: applying.applyset, propagation: propagation(resource) };
+        self.delete_and_wait(&deletion, deadline(resource)).await?;
         let applied = self.forced(resource, id, body, None).await?;
         Ok(Applied { change: Change::Replaced, ..applied })
     }
 
     /// "No such resource" on an apply means that the kind is gone.
-    async fn explained(&self, resource: &Resource, refusal: Refusal) -> Refusal {
+    fn explained(&self, resource: &Resource, refusal: Refusal) -> Refusal {
         match &refusal {
             Refusal::NotFound { message } if message.contains("the requested resource") || message.contains("page not found") => {}
             _ => return refusal,
         }
-        self.discovery.forget(&resource.api_version()).await;
+        self.discovery.forget(&resource.api_version());
         Refusal::NoKind { api_version: resource.api_version(), kind: resource.kind.clone() }
     }
 }

@@ -18,7 +18,7 @@ const RACES: u32 = 8;
 
 /// What is to be deleted.
 #[derive(Clone, Debug)]
-pub struct Doomed<'a> {
+pub struct Deletion<'a> {
     /// How its kind is addressed.
     pub resource: &'a Resource,
     /// Which one.
@@ -72,14 +72,14 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Refusal::NotOurs`] for one that does not; whatever the server refuses.
-    pub async fn delete(&self, doomed: &Doomed<'_>) -> Result<Deleted, Refusal> {
+    pub async fn delete(&self, deletion: &Deletion<'_>) -> Result<Deleted, Refusal> {
         for race in 0..RACES {
-            let Some(live) = self.look(doomed.resource, doomed.id).await? else { return Ok(Deleted::Gone) };
-            check(&live.metadata, doomed)?;
+            let Some(live) = self.look(deletion.resource, deletion.id).await? else { return Ok(Deleted::Gone) };
+            check(&live.metadata, deletion)?;
             if live.metadata.deletion_timestamp.is_some() {
                 return Ok(Deleted::Going);
             }
-            match self.delete_seen(doomed, &live.metadata).await {
+            match self.delete_seen(deletion, &live.metadata).await {
                 Err(Refusal::Conflict { .. }) => tokio::time::sleep(backoff(race)).await,
                 deleted => return deleted,
             }
@@ -91,14 +91,14 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::delete`]; [`Refusal::StillThere`] with what holds it, after the deadline.
-    pub async fn delete_and_wait(&self, doomed: &Doomed<'_>, deadline: Duration) -> Result<(), Refusal> {
+    pub async fn delete_and_wait(&self, deletion: &Deletion<'_>, deadline: Duration) -> Result<(), Refusal> {
         let started = Instant::now();
         let mut looks = 0;
-        let mut state = self.delete(doomed).await?;
+        let mut state = self.delete(deletion).await?;
         while state == Deleted::Going {
             tokio::time::sleep(backoff(looks).min(Duration::from_secs(1))).await;
             looks += 1;
-            state = match self.look(doomed.resource, doomed.id).await? {
+            state = match self.look(deletion.resource, deletion.id).await? {
                 None => Deleted::Gone,
                 // Somebody made it anew meanwhile: that one was not asked for.
                 Some(live) if live.metadata.deletion_timestamp.is_none() => Deleted::Gone,
@@ -125,17 +125,17 @@ impl Cluster {
         }
     }
 
-    async fn delete_seen(&self, doomed: &Doomed<'_>, seen: &Metadata) -> Result<Deleted, Refusal> {
+    async fn delete_seen(&self, deletion: &Deletion<'_>, seen: &Metadata) -> Result<Deleted, Refusal> {
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": match doomed.propagation {
+            "propagationPolicy": match deletion.propagation {
                 Propagation::Background => "Background",
                 Propagation::Foreground => "Foreground",
             },
             "preconditions": {"uid": seen.uid, "resourceVersion": seen.resource_version},
         });
-        let path = doomed.resource.object(&doomed.id.namespace, &doomed.id.name);
+        let path = deletion.resource.object(&deletion.id.namespace, &deletion.id.name);
         let answer = match self.wire.call(&Call::new(Method::DELETE, path).body(JSON, &options)?).await {
             Ok(answer) => answer,
             Err(Refusal::NotFound { .. }) => return Ok(Deleted::Gone),
@@ -143,20 +143,22 @@ impl Cluster {
         };
         // A `Status` says that it is gone. The object itself may mean both: some kinds answer with their last state.
         let answer: Value = parse(&answer.body)?;
-        if answer["kind"] == "Status" || self.look(doomed.resource, doomed.id).await?.is_none() {
+        if answer["kind"] == "Status" || self.look(deletion.resource, deletion.id).await?.is_none() {
             return Ok(Deleted::Gone);
         }
         Ok(Deleted::Going)
     }
 }
 
-fn check(live: &Metadata, doomed: &Doomed<'_>) -> Result<(), Refusal> {
+fn check(live: &Metadata, deletion: &Deletion<'_>) -> Result<(), Refusal> {
     match live.labels.get(PART_OF_LABEL) {
-        Some(owner) if owner == doomed.applyset => {}
-        Some(owner) => return Err(Refusal::NotOurs { message: format!("its label {PART_OF_LABEL} is {owner}, not {}", doomed.applyset) }),
+        Some(owner) if owner == deletion.applyset => {}
+        Some(owner) => {
+            return Err(Refusal::NotOurs { message: format!("its label {PART_OF_LABEL} is {owner}, not {}", deletion.applyset) });
+        }
         None => return Err(Refusal::NotOurs { message: format!("it has no label {PART_OF_LABEL}") }),
     }
-    match doomed.uid {
+    match deletion.uid {
         Some(uid) if uid != live.uid => Err(Refusal::NotOurs { message: "it was made anew by somebody since it was last seen".to_owned() }),
         _ => Ok(()),
     }

@@ -2,6 +2,7 @@
 //! that was not in it, for CustomResourceDefinitions come and go.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -74,8 +75,9 @@ fn root(api_version: &str) -> String {
 /// What was found out so far.
 #[derive(Default)]
 pub(super) struct Discovery {
-    // Held while asking, so that sixteen objects of a new group ask once. `None`: not served.
-    known: Mutex<HashMap<String, Known>>,
+    // Each is locked while it is asked for, so that sixteen objects of a new group ask once, and a group whose server is away
+    // keeps nobody else waiting.
+    known: std::sync::Mutex<HashMap<String, Arc<Mutex<Known>>>>,
 }
 
 #[derive(Default)]
@@ -149,22 +151,27 @@ impl Discovery {
     }
 
     /// Forgets what is known of a group version: an object of it was answered with "no such resource".
-    pub(super) async fn forget(&self, api_version: &str) {
-        self.known.lock().await.remove(api_version);
+    pub(super) fn forget(&self, api_version: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(api_version);
+    }
+
+    fn known(&self, api_version: &str) -> Arc<Mutex<Known>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(api_version.to_owned()).or_default())
     }
 
     async fn find(&self, wire: &Wire, api_version: &str, kind: &str, believed: Duration) -> Result<Resource, Refusal> {
-        let mut known = self.known.lock().await;
-        let entry = known.entry(api_version.to_owned()).or_default();
+        let known = self.known(api_version);
+        let mut entry = known.lock().await;
         let has = |entry: &Known| entry.resources.iter().find(|resource| resource.kind == kind).cloned();
-        if let Some(resource) = has(entry) {
+        if let Some(resource) = has(&entry) {
             return Ok(resource);
         }
         if entry.asked.is_none_or(|asked| asked.elapsed() >= believed) {
             entry.resources = ask(wire, api_version).await?;
             entry.asked = Some(Instant::now());
         }
-        has(entry).ok_or_else(|| Refusal::NoKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
+        has(&entry).ok_or_else(|| Refusal::NoKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
     }
 }
 

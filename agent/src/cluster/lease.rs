@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Cluster;
 use super::discovery::parse;
 use super::refusal::Refusal;
-use super::wire::{Call, JSON, MERGE, escaped, jitter};
+use super::wire::{Call, JSON, escaped, jitter};
 
 /// How long others wait for a sign of life.
 pub const DURATION: Duration = Duration::from_secs(15);
@@ -37,6 +37,8 @@ pub struct Record {
     pub duration: Duration,
     /// How often it changed hands.
     pub transitions: i64,
+    /// When it last did, as the holder wrote it. For people: nothing is decided by it.
+    pub acquired: String,
     /// Changes with every write.
     pub version: String,
 }
@@ -205,11 +207,10 @@ impl Lease {
         let held = self.election.holds(Instant::now());
         self.election.resign();
         self.fence.set(None);
-        match (&self.election.seen, held) {
-            (Some((record, _)), true) => {
-                let body =
-                    json!({"metadata": {"resourceVersion": record.version}, "spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});
-                self.write(Call::new(Method::PATCH, self.path()).body(MERGE, &body)?).await.map(drop)
+        match self.election.seen.clone() {
+            Some((record, _)) if held => {
+                let released = Record { holder: String::new(), duration: Duration::from_secs(1), ..record };
+                self.write(self.update(&released)?).await.map(drop)
             }
             _ => Ok(()),
         }
@@ -219,9 +220,9 @@ impl Lease {
         let asked = Instant::now();
         let call = match self.election.next(asked) {
             Move::Wait { holder, .. } => return Ok(Standing::Waiting { holder }),
-            Move::Create => self.create(),
-            Move::Take(record) => self.patch(&record, true),
-            Move::Renew(record) => self.patch(&record, false),
+            Move::Create => self.create(&self.taken(Record::default())),
+            Move::Take(record) => self.update(&self.taken(Record { transitions: record.transitions.saturating_add(1), ..record })),
+            Move::Renew(record) => self.update(&Record { duration: DURATION, ..record }),
         };
         let record = self.write(call?).await?;
         self.election.won(record, asked);
@@ -237,28 +238,32 @@ impl Lease {
         }
     }
 
-    fn create(&self) -> Result<Call, Refusal> {
-        let mut spec = self.spec();
-        spec["acquireTime"] = micro_time().into();
-        spec["leaseTransitions"] = 0.into();
-        let metadata = json!({"name": self.name, "ownerReferences": self.owner});
-        let body = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
-        Call::new(Method::POST, self.collection.clone()).body(JSON, &body)
+    fn taken(&self, record: Record) -> Record {
+        Record { holder: self.election.me.clone(), duration: DURATION, acquired: micro_time(), ..record }
     }
 
-    /// A patch that holds only for the state that was seen.
-    fn patch(&self, seen: &Record, taken: bool) -> Result<Call, Refusal> {
-        let mut spec = self.spec();
-        if taken {
-            spec["acquireTime"] = micro_time().into();
-            spec["leaseTransitions"] = seen.transitions.saturating_add(1).into();
+    fn create(&self, record: &Record) -> Result<Call, Refusal> {
+        Call::new(Method::POST, self.collection.clone()).body(JSON, &self.body(record))
+    }
+
+    /// An update that holds only for the state that was seen: the server compares the resourceVersion.
+    fn update(&self, record: &Record) -> Result<Call, Refusal> {
+        Call::new(Method::PUT, self.path()).body(JSON, &self.body(record))
+    }
+
+    fn body(&self, record: &Record) -> Value {
+        let mut metadata = json!({"name": self.name, "ownerReferences": self.owner});
+        if !record.version.is_empty() {
+            metadata["resourceVersion"] = record.version.clone().into();
         }
-        let body = json!({"metadata": {"resourceVersion": seen.version}, "spec": spec});
-        Call::new(Method::PATCH, self.path()).body(MERGE, &body)
-    }
-
-    fn spec(&self) -> Value {
-        json!({"holderIdentity": self.election.me, "leaseDurationSeconds": DURATION.as_secs(), "renewTime": micro_time()})
+        let spec = json!({
+            "holderIdentity": record.holder,
+            "leaseDurationSeconds": record.duration.as_secs(),
+            "leaseTransitions": record.transitions,
+            "acquireTime": (!record.acquired.is_empty()).then_some(&record.acquired),
+            "renewTime": micro_time(),
+        });
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
     }
 
     async fn write(&self, call: Call) -> Result<Record, Refusal> {
@@ -314,6 +319,7 @@ struct Spec {
     holder_identity: Option<String>,
     lease_duration_seconds: Option<u64>,
     lease_transitions: Option<i64>,
+    acquire_time: Option<String>,
 }
 
 fn read(body: &[u8]) -> Result<Record, Refusal> {
@@ -324,6 +330,7 @@ fn read(body: &[u8]) -> Result<Record, Refusal> {
         holder: spec.holder_identity.unwrap_or_default(),
         duration,
         transitions: spec.lease_transitions.unwrap_or_default(),
+        acquired: spec.acquire_time.unwrap_or_default(),
         version: metadata.resource_version,
     })
 }
@@ -333,7 +340,7 @@ mod tests {
     use super::*;
 
     fn record(holder: &str, version: &str) -> Record {
-        Record { holder: holder.into(), duration: DURATION, transitions: 0, version: version.into() }
+        Record { holder: holder.into(), duration: DURATION, transitions: 0, acquired: String::new(), version: version.into() }
     }
 
     fn after(start: Instant, seconds: u64) -> Instant {

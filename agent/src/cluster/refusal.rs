@@ -47,8 +47,8 @@ pub enum Refusal {
         by: String,
         /// Its words.
         message: String,
-        /// It could not be reached, which may pass.
-        unreachable: bool,
+        /// It may pass by itself: who must be asked can't be reached, or what it looks for is about to be there.
+        passing: bool,
     },
     /// The object does not fit its schema or the rules of its kind.
     Invalid {
@@ -112,7 +112,7 @@ pub enum Refusal {
     },
     /// Anything else, in the server's words.
     Other {
-        /// The HTTP status.
+        /// The HTTP status; 0 where nothing was asked, 200 where the answer could not be read.
         code: u16,
         /// The server's words.
         message: String,
@@ -165,7 +165,7 @@ impl Refusal {
         match self {
             Self::Away { .. } | Self::Expired | Self::LeaseLost | Self::NamespaceTerminating { .. } | Self::StillThere { .. } => true,
             Self::Conflict { owners, .. } => owners.is_empty(),
-            Self::Admission { unreachable, .. } => *unreachable,
+            Self::Admission { passing, .. } => *passing,
             _ => false,
         }
     }
@@ -197,7 +197,7 @@ impl Refusal {
     pub(super) fn reworded(self, change: impl Fn(&str) -> String) -> Self {
         let faults = |fields: Vec<Fault>| fields.into_iter().map(|fault| Fault { message: change(&fault.message), ..fault }).collect();
         match self {
-            Self::Admission { by, message, unreachable } => Self::Admission { by, message: change(&message), unreachable },
+            Self::Admission { by, message, passing } => Self::Admission { by, message: change(&message), passing },
             Self::Invalid { fields, message } => Self::Invalid { fields: faults(fields), message: change(&message) },
             Self::Immutable { fields } => Self::Immutable { fields: faults(fields) },
             Self::Conflict { owners, message } => Self::Conflict { owners, message: change(&message) },
@@ -219,7 +219,7 @@ impl fmt::Display for Refusal {
             ),
             Self::NotFound { message } => f.write_str(message),
             Self::Forbidden { user, verb, resource, namespace } => write_forbidden(f, user, verb, resource, namespace.as_deref()),
-            Self::Admission { by, message, unreachable } => write_admission(f, by, message, *unreachable),
+            Self::Admission { by, message, passing } => write_admission(f, by, message, *passing),
             Self::Invalid { fields, message } if fields.is_empty() => write!(f, "not valid: {message}"),
             Self::Invalid { fields, .. } => write!(f, "not valid: {}", listed(fields)),
             Self::Immutable { fields } => write!(
@@ -246,6 +246,7 @@ impl fmt::Display for Refusal {
             Self::Away { message } => write!(f, "the API server is away: {message}; tried again"),
             Self::LeaseLost => f.write_str("the lease of this Sync was lost, so another agent goes on with it"),
             Self::StillThere { message } => write!(f, "deleted, but still there: {message}"),
+            Self::Other { code: 0 | 200, message } => f.write_str(message),
             Self::Other { code, message } => write!(f, "{message} (HTTP {code})"),
         }
     }
@@ -260,9 +261,9 @@ fn write_forbidden(f: &mut fmt::Formatter<'_>, user: &str, verb: &str, resource:
     }
 }
 
-fn write_admission(f: &mut fmt::Formatter<'_>, by: &str, message: &str, unreachable: bool) -> fmt::Result {
-    match (unreachable, by.is_empty()) {
-        (true, _) => write!(f, "{by} must be asked and can't be reached: {message}; tried again"),
+fn write_admission(f: &mut fmt::Formatter<'_>, by: &str, message: &str, passing: bool) -> fmt::Result {
+    match (passing, by.is_empty()) {
+        (true, _) => write!(f, "refused for now by {by}: {message}; tried again"),
         (false, true) => write!(f, "refused by admission: {message}"),
         (false, false) => write!(f, "refused by {by}: {message}"),
     }
@@ -331,18 +332,24 @@ fn rbac(message: &str) -> Option<Refusal> {
 fn denied(message: &str) -> Option<Refusal> {
     if let Some(name) = between(message, "admission webhook \"", "\"") {
         let words = after(message, "denied the request: ").or_else(|| after(message, "denied the request")).unwrap_or(message);
-        return Some(Refusal::Admission { by: format!("webhook \"{name}\""), message: brief(words), unreachable: false });
+        return Some(Refusal::Admission { by: format!("webhook \"{name}\""), message: brief(words), passing: false });
     }
     let name = between(message, "ValidatingAdmissionPolicy '", "'")?;
     let words = after(message, "denied request: ").unwrap_or(message);
-    Some(Refusal::Admission { by: format!("ValidatingAdmissionPolicy '{name}'"), message: brief(words), unreachable: false })
+    Some(Refusal::Admission { by: format!("ValidatingAdmissionPolicy '{name}'"), message: brief(words), passing: false })
 }
 
 /// What plugins inside the API server say (PodSecurity, LimitRanger, escalation of rights, ...) after `is forbidden: `.
 fn plugin(message: &str) -> Refusal {
     let words = after(message, "is forbidden: ").unwrap_or(message);
-    let by = if words.starts_with("violates PodSecurity") { "PodSecurity" } else { "" };
-    Refusal::Admission { by: by.to_owned(), message: brief(words), unreachable: false }
+    let (by, passing) = match words {
+        words if words.starts_with("violates PodSecurity") => ("PodSecurity", false),
+        // The account `default` of a new namespace, and the counts of a new quota, come a moment later.
+        words if words.starts_with("error looking up service account") => ("the ServiceAccount that is not there yet", true),
+        words if words.contains("status unknown for quota") => ("a ResourceQuota that was not counted yet", true),
+        _ => ("", false),
+    };
+    Refusal::Admission { by: by.to_owned(), message: brief(words), passing }
 }
 
 fn not_found(status: &Status) -> Refusal {
@@ -397,7 +404,7 @@ fn internal(status: &Status) -> Refusal {
     let message = &status.message;
     if let Some(name) = between(message, "failed calling webhook \"", "\"") {
         let words = after(message, "failed to call webhook: ").unwrap_or(message);
-        return Refusal::Admission { by: format!("webhook \"{name}\""), message: brief(words), unreachable: true };
+        return Refusal::Admission { by: format!("webhook \"{name}\""), message: brief(words), passing: true };
     }
     // A body that does not fit its schema answers 500 under server-side apply.
     for words in ["failed to create typed patch object", "failed to convert new object", "failed to create manager for existing fields"] {
@@ -542,6 +549,12 @@ mod tests {
         check(
             500,
             "Internal error occurred: failed calling webhook \"x\": failed to call webhook: Post \"https://x\": refused",
+            "AdmissionDenied",
+            true,
+        );
+        check(
+            403,
+            "pods \"x\" is forbidden: error looking up service account q/default: serviceaccount \"default\" not found",
             "AdmissionDenied",
             true,
         );

@@ -28,6 +28,8 @@ const LASTS: f64 = 1740.0;
 /// How long a stream may be silent. Servers send a bookmark every minute or two, also where nothing changes, so more means that the
 /// connection is dead and that nobody told us: events would be missed.
 const SILENCE: Duration = Duration::from_secs(240);
+/// How often a stream may fail to be taken up again before that is called blindness: for about two seconds.
+const BLINKS: u32 = 5;
 /// How often a failure that will not pass by itself is met with a short pause.
 const QUICK_TRIES: u32 = 8;
 /// The longest pause after a failure that will not pass by itself (no rights, no such kind).
@@ -47,7 +49,7 @@ pub(super) enum Told {
     },
     /// All that exists has been told, and what changes will be.
     Whole,
-    /// Nothing can be seen now, and why. It is tried again; `Whole` follows when it works.
+    /// Nothing can be seen now, and why. It is tried again; `Restarted` and `Whole` follow when it works.
     Blind(Refusal),
 }
 
@@ -57,7 +59,6 @@ pub(super) struct Feed {
     collection: String,
     selector: String,
     by_pages: bool,
-    blind: bool,
     tries: u32,
     at: At,
 }
@@ -81,7 +82,7 @@ enum At {
 impl Feed {
     /// Of the collection at this path, those that `selector` names (a query such as `labelSelector=a%3Db`, may be empty).
     pub(super) fn new(wire: Wire, collection: String, selector: String) -> Self {
-        Self { wire, collection, selector, by_pages: false, blind: false, tries: 0, at: At::Nowhere }
+        Self { wire, collection, selector, by_pages: false, tries: 0, at: At::Nowhere }
     }
 
     /// What comes next; waits for it, for ever if nothing happens. Not to be cancelled: what was read would be lost, so the state is told anew.
@@ -155,10 +156,9 @@ impl Feed {
 
     async fn resume(&mut self, version: String) -> (At, Option<Told>) {
         match self.open(&format!("&resourceVersion={}", escaped(&version))).await {
-            Ok(stream) if self.blind => (At::Following(stream, version), Some(self.whole())),
             Ok(stream) => (At::Following(stream, version), None),
             Err(Refusal::Expired) => (At::Nowhere, None),
-            Err(refusal) => self.failed(At::Between(version), refusal),
+            Err(refusal) => self.blinked(version, refusal),
         }
     }
 
@@ -173,13 +173,21 @@ impl Feed {
                 (At::Following(stream, version), None)
             }
             // The end of a stream is nothing to speak of, unless it ends before anything came, again and again.
-            Ok(None) | Err(Refusal::Away { .. }) => {
-                self.tries = QUICK_TRIES.min(self.tries + u32::from(stream.lines.silent));
-                (At::Between(version), None)
-            }
+            Ok(None) if !stream.lines.silent => (At::Between(version), None),
+            Ok(None) => self.blinked(version, cut_off()),
             Err(Refusal::Expired) => (At::Nowhere, None),
-            Err(refusal) => self.failed(At::Nowhere, refusal),
+            Err(refusal) => self.blinked(version, refusal),
         }
+    }
+
+    /// A stream broke. For a while that is made good in silence; then the state is told anew, for only its end says for certain
+    /// that nothing is missing any more.
+    fn blinked(&mut self, version: String, refusal: Refusal) -> (At, Option<Told>) {
+        if refusal.is_transient() && self.tries < BLINKS {
+            self.tries += 1;
+            return (At::Between(version), None);
+        }
+        self.failed(At::Nowhere, refusal)
     }
 
     async fn open(&mut self, from: &str) -> Result<Stream, Refusal> {
@@ -199,20 +207,18 @@ impl Feed {
 
     fn whole(&mut self) -> Told {
         self.tries = 0;
-        self.blind = false;
         Told::Whole
     }
 
     fn failed(&mut self, at: At, refusal: Refusal) -> (At, Option<Told>) {
         // What will not pass by itself is not asked for quickly for ever. A few times it is: a new kind is not served everywhere at once.
         self.tries = if refusal.is_transient() { QUICK_TRIES.min(self.tries + 1) } else { self.tries.saturating_add(1) };
-        self.blind = true;
         (at, Some(Told::Blind(refusal)))
     }
 }
 
 fn cut_off() -> Refusal {
-    Refusal::Away { message: "the connection broke while the state was told".to_owned() }
+    Refusal::Away { message: "the stream ended before anything came".to_owned() }
 }
 
 #[derive(Deserialize)]

@@ -26,7 +26,7 @@ pub enum SyncSeen {
     Unreadable(String),
     /// All that exist have been told, and what changes will be.
     Whole,
-    /// They can't be seen now, and why. It is tried again; `Whole` follows when it works.
+    /// They can't be seen now, and why. It is tried again; `Restarted` and `Whole` follow when it works.
     Blind(Refusal),
 }
 

@@ -51,7 +51,7 @@ pub enum Seen {
     Deleted(Record),
     /// All of a kind that exists has been told, and what changes will be.
     Whole(Resource),
-    /// Nothing of a kind can be seen now, and why. It is tried again; `Whole` follows when it works.
+    /// Nothing of a kind can be seen now, and why. It is tried again; `Restarted` and `Whole` follow when it works.
     Blind(Resource, Refusal),
 }
 
@@ -80,15 +80,17 @@ impl Cluster {
 
     async fn owned_of<'a>(&self, applyset: &str, kind: &'a Resource) -> (&'a Resource, Result<Vec<Record>, Refusal>) {
         let mut feed = self.feed(applyset, kind);
-        let mut records = Vec::new();
+        // By id: what changes or goes while the state is told is told again.
+        let mut records = HashMap::new();
         loop {
             match feed.next().await {
                 Told::Restarted => records.clear(),
-                Told::Object { object, .. } => match record(kind, &object, Timestamp::now()) {
-                    Ok(record) => records.push(record),
+                Told::Object { deleted, object } => match record(kind, &object, Timestamp::now()) {
+                    Ok(record) if deleted => drop(records.remove(&record.id)),
+                    Ok(record) => drop(records.insert(record.id.clone(), record)),
                     Err(refusal) => return (kind, Err(refusal)),
                 },
-                Told::Whole => return (kind, Ok(records)),
+                Told::Whole => return (kind, Ok(records.into_values().collect())),
                 Told::Blind(Refusal::NotFound { .. }) => return (kind, Ok(Vec::new())),
                 Told::Blind(refusal) => return (kind, Err(refusal)),
             }

@@ -11,13 +11,13 @@
 //! | a whole one, and Components of more specific keys | a kustomization that puts those Components on the whole one |
 //! | a Component that the root already includes, at any depth | not put on it again |
 //! | a whole one, and a Component of a less specific key that it does not include | an error that names both: put on top, the less specific would overrule the more specific; left out, it would not hold |
-//! | one directory for two keys | an error that names both: it can't tell which of the two it is for |
+//! | one directory for two keys, as a cluster on `aws` that is called `aws` | it is one layer, of the less specific key |
 //! | Components on plain manifests, or on a base that is a Component | an error: kustomize can't build that |
 //!
 //! The root is always something that a person could have written and that the real kustomize builds. Only `kind` and the directories that
 //! a kustomization includes are read here; the rest is rendering's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use overlays::error::{Error, Stage};
 use overlays::object::Origin;
@@ -115,7 +115,6 @@ struct Base {
 /// Chooses the root of the app in the directory `app`.
 pub(super) fn choose(tree: &dyn Tree, app: &RepoPath, keys: &[String], facts: &Facts) -> Result<Chosen, Error> {
     let layers = look_up(tree, app, keys, facts)?;
-    apart(&layers)?;
     let base = base(tree, app)?;
     let whole = layers.iter().rposition(|(layer, _)| layer.kind == LayerKind::Kustomization);
     let (root, root_kustomization) = match whole {
@@ -136,10 +135,12 @@ pub(super) fn choose(tree: &dyn Tree, app: &RepoPath, keys: &[String], facts: &F
 }
 
 fn look_up(tree: &dyn Tree, app: &RepoPath, keys: &[String], facts: &Facts) -> Result<Vec<(Layer, Kustomization)>, Error> {
-    let mut found = Vec::new();
+    let mut found: Vec<(Layer, Kustomization)> = Vec::new();
     for key in keys {
         if let Some(value) = facts.value(key) {
-            found.extend(layer(tree, app, key, value)?);
+            let layer = layer(tree, app, key, value)?;
+            // A cluster on AWS may be called `aws`: one directory is one layer, whichever key asks for it.
+            found.extend(layer.filter(|(layer, _)| found.iter().all(|(known, _)| known.path != layer.path)));
         }
     }
     Ok(found)
@@ -164,21 +165,6 @@ fn layer(tree: &dyn Tree, app: &RepoPath, key: &str, value: &str) -> Result<Opti
     };
     let layer = Layer { key: key.to_owned(), value: value.to_owned(), path, kind: kustomization.kind };
     Ok(Some((layer, kustomization)))
-}
-
-/// No directory is chosen by two keys.
-fn apart(layers: &[(Layer, Kustomization)]) -> Result<(), Error> {
-    let mut seen: BTreeMap<&RepoPath, &Layer> = BTreeMap::new();
-    for (layer, _) in layers {
-        if let Some(other) = seen.insert(&layer.path, layer) {
-            let message =
-                format!("`{}` is the layer of both `{}` and `{}`, for both are `{}`", layer.path, other.key, layer.key, layer.value);
-            return Err(
-                at_directory(&layer.path, message).hint("change one of the two labels of the cluster, and name a directory for each")
-            );
-        }
-    }
-    Ok(())
 }
 
 fn base(tree: &dyn Tree, app: &RepoPath) -> Result<Base, Error> {

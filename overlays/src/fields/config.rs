@@ -53,6 +53,9 @@ impl Config {
         if Arc::ptr_eq(self, other) || **other == Self::default() {
             return Ok(Arc::clone(self));
         }
+        if Arc::ptr_eq(other, &DEFAULTS) && **self == Self::default() {
+            return Ok(Arc::clone(other));
+        }
         let mut merged = (**self).clone();
         for (mine, theirs) in merged.lists().into_iter().zip(other.as_ref().clone().lists()) {
             merge_specs(mine, theirs)?;
@@ -124,6 +127,14 @@ mod tests {
         let defaults = Config::defaults();
         let again = Arc::new((*defaults).clone());
         assert_eq!(*defaults.merge(&again).unwrap(), *defaults);
+    }
+
+    #[test]
+    fn an_entry_for_one_kind_displaces_the_entry_for_all() {
+        let own = FieldSpec { gvk: Gvk { kind: "Host".into(), ..Gvk::default() }, ..FieldSpec::of_all("metadata/name", false) };
+        let additions = Arc::new(Config { name_prefix: vec![own.clone()], ..Config::default() });
+        let config = Config::defaults().merge(&additions).unwrap();
+        assert_eq!(Arc::new(Config::default()).merge(&config).unwrap().name_prefix, [own]);
     }
 
     #[test]

@@ -57,9 +57,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
                 f.write_str("a value with its place")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
-                let mut mark = Mark::default();
-                mark.line = parts.next_element()?.unwrap_or_default();
-                mark.column = parts.next_element()?.unwrap_or_default();
+                let line = parts.next_element()?.unwrap_or_default();
+                let column = parts.next_element()?.unwrap_or_default();
+                let mark = Mark { file: 0, line, column };
                 let value = parts.next_element()?.ok_or_else(|| de::Error::custom("a value is missing"))?;
                 Ok(Placed { value, mark })
             }
@@ -68,18 +68,29 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
     }
 }
 
-/// Reads a node into a type. `strict`: fields that the type does not have are refused; else they are passed over.
+/// How exactly a file must be what is expected. kustomize reads each kind of file in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A kustomization: unknown fields are refused, and a number is no string.
+    Kustomization,
+    /// A file of `configurations`: unknown fields are refused, and a number is taken for a string where one is needed.
+    Additions,
+    /// The configuration of a step: unknown fields are passed over.
+    Step,
+}
+
+/// Reads a node into a type.
 ///
 /// # Errors
 /// A value has another type, or a field is unknown.
-pub(crate) fn decode<'de, T: Deserialize<'de>>(node: &'de Node, strict: bool) -> Result<T, Wrong> {
-    T::deserialize(Reader { node, strict })
+pub(crate) fn decode<'de, T: Deserialize<'de>>(node: &'de Node, mode: Mode) -> Result<T, Wrong> {
+    T::deserialize(Reader { node, mode })
 }
 
 #[derive(Clone, Copy)]
 struct Reader<'de> {
     node: &'de Node,
-    strict: bool,
+    mode: Mode,
 }
 
 impl<'de> Reader<'de> {
@@ -160,6 +171,9 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             Ok(Scalar::Null) => visitor.visit_str(""),
             Ok(Scalar::Str(text)) => visitor.visit_str(&text),
             Ok(Scalar::Timestamp(text)) => visitor.visit_string(text),
+            Ok(Scalar::Bool(value)) if self.mode != Mode::Kustomization => visitor.visit_string(value.to_string()),
+            Ok(Scalar::Int(value)) if self.mode != Mode::Kustomization => visitor.visit_string(value.to_string()),
+            Ok(Scalar::Float(value)) if self.mode != Mode::Kustomization => visitor.visit_string(value.to_string()),
             _ => Err(self.wrong("a string")),
         }
     }
@@ -229,7 +243,7 @@ impl<'de> Reader<'de> {
         for entry in entries {
             let key = key_text(entry)?;
             let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(&key)) else {
-                if self.strict {
+                if self.mode != Mode::Step {
                     return Err(unknown(&key, entry.key.mark, fields));
                 }
                 continue;

@@ -111,30 +111,32 @@ pub(crate) struct Schemas(Option<Custom>);
 
 /// An OpenAPI document, and which of its definitions describes which kind.
 #[derive(Debug)]
-struct Custom {
+pub(crate) struct Custom {
     definitions: serde_json::Map<String, Value>,
     kinds: BTreeMap<(String, String), String>,
+    /// Whether the builtin schemas hold for what the document lacks: so it is if a layer below the root names the document.
+    with_builtin: bool,
 }
 
 impl Schemas {
     /// The schemas of an OpenAPI document.
-    pub(crate) fn of(mut document: Value) -> Self {
+    pub(crate) fn of(mut document: Value, with_builtin: bool) -> Self {
         let definitions = match document.get_mut("definitions").map(Value::take) {
             Some(Value::Object(definitions)) => definitions,
             _ => serde_json::Map::new(),
         };
         let kinds = definitions.iter().flat_map(|(name, definition)| kinds_of(definition).map(move |kind| (kind, name.clone()))).collect();
-        Self(Some(Custom { definitions, kinds }))
+        Self(Some(Custom { definitions, kinds, with_builtin }))
     }
 
     /// The schema of a kind, if there is one.
     pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<Schema<'_>> {
         match &self.0 {
             None => builtin(api_version, kind).map(Schema::Builtin),
-            Some(custom) => {
-                let name = custom.kinds.get(&(api_version.to_owned(), kind.to_owned()))?;
-                Some(Schema::Custom(custom, custom.definitions.get(name)?))
-            }
+            Some(custom) => match custom.kinds.get(&(api_version.to_owned(), kind.to_owned())) {
+                Some(name) => Some(Schema::Custom(custom, custom.definitions.get(name)?)),
+                None => builtin(api_version, kind).filter(|_| custom.with_builtin).map(Schema::Builtin),
+            },
         }
     }
 }
@@ -174,7 +176,7 @@ impl<'a> Schema<'a> {
             Self::Custom(custom, value) => {
                 let properties = value.get("properties").and_then(|properties| properties.get(key));
                 let found = properties.or_else(|| value.get("additionalProperties").filter(|more| more.is_object()))?;
-                Some(Self::Custom(custom, custom.resolve(found)))
+                Some(custom.resolve(found))
             }
         }
     }
@@ -184,7 +186,7 @@ impl<'a> Schema<'a> {
         match self {
             Self::Builtin(_) => None,
             Self::Keyed(_, shape) => Some(Self::Builtin(shape)),
-            Self::Custom(custom, value) => value.get("items").map(|items| Self::Custom(custom, custom.resolve(items))),
+            Self::Custom(custom, value) => value.get("items").map(|items| custom.resolve(items)),
         }
     }
 
@@ -210,9 +212,23 @@ fn custom_keys(value: &Value) -> Vec<&str> {
 
 impl Custom {
     /// Follows a reference to a definition; the extensions that stand beside it are those of the definition in kustomize too.
-    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+    fn resolve<'a>(&'a self, value: &'a Value) -> Schema<'a> {
         let name = value.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/definitions/"));
-        name.and_then(|name| self.definitions.get(name)).unwrap_or(value)
+        let found = name.and_then(|name| self.definitions.get(name)).map(|found| Schema::Custom(self, found));
+        let builtin = || name.filter(|_| self.with_builtin).and_then(builtin_definition).map(Schema::Builtin);
+        found.or_else(builtin).unwrap_or(Schema::Custom(self, value))
+    }
+}
+
+/// The builtin definitions that custom resources refer to.
+fn builtin_definition(name: &str) -> Option<&'static Shape> {
+    match name {
+        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" => Some(&METADATA),
+        "io.k8s.api.core.v1.PodTemplateSpec" => Some(&POD),
+        "io.k8s.api.core.v1.PodSpec" => Some(&POD_SPEC),
+        "io.k8s.api.core.v1.Container" => Some(&CONTAINER),
+        "io.k8s.api.core.v1.Volume" => Some(&VOLUME),
+        _ => None,
     }
 }
 

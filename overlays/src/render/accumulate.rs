@@ -66,13 +66,13 @@ impl Build<'_> {
             return Err(at(self, Error::new(Stage::Layer, "an entry of `resources` is empty")).into());
         }
         let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
-        match self.source.kind(&path)? {
-            Some(Kind::File) => {
+        match self.source.resolve(&path)? {
+            Some((_, Kind::File)) => {
                 self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
                 let objects = self.resources(&path)?;
                 self.append(layer, objects, *mark, &mut into.objects)
             }
-            Some(Kind::Directory) => {
+            Some((path, Kind::Directory)) => {
                 let child = self.enter(layer, above, &path, name, *mark)?;
                 if child.kustomization.is_component() {
                     let error = Error::new(Stage::Layer, format!("`{name}` is a component; it can't be a resource"));
@@ -99,9 +99,9 @@ impl Build<'_> {
             return Err(Error::Missing(self.source.missing.clone()).into());
         }
         let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
-        if self.source.kind(&path)? != Some(Kind::Directory) {
+        let Some((path, Kind::Directory)) = self.source.resolve(&path)? else {
             return Err(at(self, Error::new(Stage::Layer, format!("the component `{path}` is no directory"))).into());
-        }
+        };
         let child = self.enter(layer, above, &path, name, *mark)?;
         if !child.kustomization.is_component() {
             let error = Error::new(Stage::Layer, format!("`{name}` is no component"));
@@ -124,13 +124,13 @@ impl Build<'_> {
             return Err(at(self, error.hint("two entries of a list may have become one: check their indentation")));
         }
         if let Some(ancestor) = above.iter().find(|ancestor| ancestor.is_within(path)) {
-            let error = Error::new(Stage::Layer, format!("`{name}` is a cycle: `{path}` includes `{ancestor}`, which is being built"));
+            let error = Error::new(Stage::Layer, format!("`{name}` is a cycle: `{path}` is or holds `{ancestor}`, which is being built"));
             return Err(at(self, error.hint("a layer can't include itself, a layer that includes it, or a directory above it")));
         }
         if above.len() >= MAX_DEPTH {
             return Err(at(self, Error::new(Stage::Layer, format!("layers include each other more than {MAX_DEPTH} deep"))));
         }
-        self.layer(path).map_err(|error| at(self, error))
+        self.layer(path, false).map_err(|error| at(self, error))
     }
 
     /// Adds what another part of the tree came to.
@@ -211,6 +211,9 @@ pub(super) fn absorb(objects: &mut Objects, object: Object, behavior: Behavior) 
 
 fn absent(name: &str, path: &RepoPath) -> Error {
     let error = Error::new(Stage::Layer, format!("`{path}` does not exist"));
+    if is_ambiguous(name) {
+        return error.hint("two entries of a list may have become one: check their indentation");
+    }
     if name.contains(['*', '?', '[']) {
         error.hint("patterns are not expanded: name each file, or a directory with a kustomization")
     } else {

@@ -12,6 +12,7 @@ use crate::error::{Error, Errors, Stage};
 use crate::fields::config::NameReference;
 use crate::fields::{Config, FieldSpec, Gvk};
 use crate::generate::{self, Behavior, Kind as Generated};
+use crate::layer::decode::Mode;
 use crate::layer::{self, Field, GeneratorOptions, Image, Metadata, Placed, Replacement, Replica, Texts, decode};
 use crate::object::Object;
 use crate::objects::Objects;
@@ -108,16 +109,17 @@ struct Described {
 impl Build<'_> {
     /// The configuration of a layer: that of its children, and what its files add.
     pub(super) fn config(&mut self, layer: &Layer, below: &Arc<Config>) -> Result<Arc<Config>, Error> {
-        let mut config = below.merge(&Config::defaults()).map_err(|problem| Error::new(Stage::Layer, problem))?;
+        let mut config = Config::defaults();
         for name in &layer.kustomization.configurations {
             let (path, node) = self.config_file(layer, name)?;
             let additions: Additions = match &node {
-                Some(node) => decode::decode(node, true).map_err(|wrong| self.source.wrong(wrong, Stage::Layer, &path))?,
+                Some(node) => decode::decode(node, Mode::Additions).map_err(|wrong| self.source.wrong(wrong, Stage::Layer, &path))?,
                 None => Additions::default(),
             };
             let added = config.merge(&Arc::new(additions.into()));
             config = added.map_err(|problem| self.error(layer, Stage::Layer, format!("`{path}`: {problem}"), name.mark))?;
         }
+        config = below.merge(&config).map_err(|problem| self.error(layer, Stage::Layer, problem, Mark::default()))?;
         for name in &layer.kustomization.crds {
             let (path, node) = self.config_file(layer, name)?;
             let json = node.unwrap_or_else(Node::map).to_json(Dialect::Config).map_err(|error| Error::yaml(&path, &error))?;
@@ -169,8 +171,8 @@ impl Build<'_> {
         let file = object.origin().file.clone();
         let node = as_config(object.body());
         let wrong = |build: &Self, wrong| build.source.wrong(wrong, Stage::Generate, &file);
-        let mut args: layer::Generator = decode::decode(&node, false).map_err(|error| wrong(self, error))?;
-        let described: Described = decode::decode(&node, false).map_err(|error| wrong(self, error))?;
+        let mut args: layer::Generator = decode::decode(&node, Mode::Step).map_err(|error| wrong(self, error))?;
+        let described: Described = decode::decode(&node, Mode::Step).map_err(|error| wrong(self, error))?;
         // kustomize reads name and namespace from the metadata, and lets top-level fields win.
         let or = |own: &mut String, other: String| {
             if own.is_empty() {
@@ -222,7 +224,7 @@ impl Build<'_> {
         check_builtin(object)?;
         let file = object.origin().file.clone();
         let node = as_config(object.body());
-        let described: Described = decode::decode(&node, false).map_err(|wrong| self.source.wrong(wrong, Stage::Transform, &file))?;
+        let described: Described = decode::decode(&node, Mode::Step).map_err(|wrong| self.source.wrong(wrong, Stage::Transform, &file))?;
         let mark = layer.mark(mark);
         let fields = || specs(described.field_specs.as_deref().unwrap_or_default());
         let wants_fields = || match described.field_specs {
@@ -270,7 +272,7 @@ impl Build<'_> {
         if !target_file_path.is_empty() {
             let (path, node) = self.config_file(layer, &Placed { value: target_file_path, mark })?;
             let more: Described = match &node {
-                Some(node) => decode::decode(node, false).map_err(|wrong| self.source.wrong(wrong, Stage::Transform, &path))?,
+                Some(node) => decode::decode(node, Mode::Step).map_err(|wrong| self.source.wrong(wrong, Stage::Transform, &path))?,
                 None => Described::default(),
             };
             targets.extend(more.targets);

@@ -48,16 +48,17 @@ const INTERNAL: [&str; 21] = [
 impl Build<'_> {
     /// Renders the root, whatever it is.
     pub(super) fn root(&mut self, root: &RepoPath, options: &Options) -> Result<(Vec<Object>, BTreeMap<String, String>), Errors> {
-        match self.source.kind(root)? {
-            Some(Kind::Directory) => {}
-            Some(Kind::File) => return Err(Error::new(Stage::Layer, format!("`{root}` is a file; a directory is needed here")).into()),
+        let root = match self.source.resolve(root)? {
+            Some((root, Kind::Directory)) => root,
+            Some((_, Kind::File)) => return Err(Error::new(Stage::Layer, format!("`{root}` is a file; a directory is needed here")).into()),
             None => return Err(Error::new(Stage::Layer, format!("the directory `{root}` does not exist")).into()),
-        }
+        };
+        let root = &root;
         if options.plain_directories && self.kustomization_file(root)?.is_none() {
             let plain = self.plain(root)?;
             return Ok((self.finish(plain, None, options)?, BTreeMap::new()));
         }
-        let layer = self.layer(root)?;
+        let layer = self.layer(root, true)?;
         let accumulated = self.accumulate(&layer, &[], Accumulated::default())?;
         let sorting = layer.kustomization.sort_options.as_ref();
         let finished = self.finish(accumulated, sorting, options);
@@ -76,6 +77,10 @@ impl Build<'_> {
         references::fix(&mut objects, &config)?;
         vars.resolve(&mut objects, &config.var_references)?;
         objects.retain(|object| object.annotation(LOCAL).is_none_or(|value| value == "false"));
+        if let Some(object) = objects.iter().find(|object| object.name().is_empty() || object.kind().is_empty()) {
+            let message = format!("a step took the name or kind of the object at {}", object.origin());
+            return Err(Error::new(Stage::Transform, message).at(object.origin().clone()).into());
+        }
         sort(&mut objects, sorting, options.order).map_err(|message| Error::new(Stage::Layer, message))?;
         let files = self.source.files();
         for object in &mut objects {

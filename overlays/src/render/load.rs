@@ -19,11 +19,11 @@ impl Build<'_> {
     ///
     /// # Errors
     /// It holds two.
-    pub(super) fn kustomization_file(&self, directory: &RepoPath) -> Result<Option<RepoPath>, Error> {
+    pub(super) fn kustomization_file(&mut self, directory: &RepoPath) -> Result<Option<RepoPath>, Error> {
         let mut found: Vec<RepoPath> = Vec::new();
         for name in FILE_NAMES {
             let path = directory.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
-            if self.source.kind(&path)? == Some(Kind::File) {
+            if matches!(self.source.resolve(&path)?, Some((_, Kind::File))) {
                 found.push(path);
             }
         }
@@ -36,7 +36,7 @@ impl Build<'_> {
     }
 
     /// Reads the layer in a directory.
-    pub(super) fn layer(&mut self, directory: &RepoPath) -> Result<Layer, Error> {
+    pub(super) fn layer(&mut self, directory: &RepoPath, is_root: bool) -> Result<Layer, Error> {
         self.source.enter(directory);
         let file = self.kustomization_file(directory)?.ok_or_else(|| {
             Error::new(Stage::Layer, format!("`{directory}` holds no kustomization file"))
@@ -46,7 +46,7 @@ impl Build<'_> {
         let empty = || Error::new(Stage::Layer, format!("`{file}` is empty")).at(Origin { file: file.clone(), line: 0, column: 0 });
         let node = self.source.config(&file, &blob)?.ok_or_else(empty)?;
         let mut kustomization: Kustomization =
-            decode::decode(&node, true).map_err(|wrong| self.source.wrong(wrong, Stage::Layer, &file))?;
+            decode::decode(&node, decode::Mode::Kustomization).map_err(|wrong| self.source.wrong(wrong, Stage::Layer, &file))?;
         if says_nothing(&node) {
             return Err(empty());
         }
@@ -54,7 +54,7 @@ impl Build<'_> {
         let number = self.source.number(&file);
         let layer = Layer { directory: directory.clone(), file, number, kustomization };
         self.check_kind(&layer)?;
-        self.take_schemas(&layer)?;
+        self.take_schemas(&layer, is_root)?;
         Ok(layer)
     }
 
@@ -74,7 +74,7 @@ impl Build<'_> {
     }
 
     /// The first layer that says so decides which schemas hold in the whole tree.
-    fn take_schemas(&mut self, layer: &Layer) -> Result<(), Error> {
+    fn take_schemas(&mut self, layer: &Layer, is_root: bool) -> Result<(), Error> {
         let openapi = &layer.kustomization.openapi;
         let wrong = |message: &str| Error::new(Stage::Layer, message).at(Origin { file: layer.file.clone(), line: 0, column: 0 });
         match (openapi.get("path"), openapi.get("version")) {
@@ -92,7 +92,7 @@ impl Build<'_> {
                 let document = node.to_json(Dialect::Config).map_err(|error| Error::yaml(&path, &error))?;
                 if !self.has_schemas {
                     self.has_schemas = true;
-                    self.schemas = Schemas::of(document);
+                    self.schemas = Schemas::of(document, !is_root);
                 }
                 Ok(())
             }

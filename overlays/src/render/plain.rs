@@ -2,6 +2,8 @@
 //!
 //! It must not know kustomizations; a directory that holds one, below a plain one, is no part of it.
 
+use std::collections::BTreeSet;
+
 use super::{Accumulated, Build};
 use crate::error::{Error, Errors, Stage};
 use crate::layer::FILE_NAMES;
@@ -12,8 +14,9 @@ use crate::tree::Kind;
 /// The file that says what is no manifest.
 const IGNORE: &str = ".plimsollignore";
 
-/// How many files a plain directory may have, and how deep it may be.
+/// How many files and directories a plain directory may have, and how deep it may be.
 const MAX_FILES: usize = 20_000;
+const MAX_DIRECTORIES: usize = 20_000;
 const MAX_DEPTH: usize = 50;
 
 impl Build<'_> {
@@ -21,7 +24,8 @@ impl Build<'_> {
     pub(super) fn plain(&mut self, root: &RepoPath) -> Result<Accumulated, Errors> {
         self.source.enter(root);
         let mut files = Vec::new();
-        self.collect(root, &Ignore::default(), 0, &mut files)?;
+        let mut seen = BTreeSet::from([root.clone()]);
+        self.collect(root, &Ignore::default(), &mut seen, &mut files)?;
         let mut all = Accumulated::default();
         let mut errors = Vec::new();
         for file in files {
@@ -37,9 +41,18 @@ impl Build<'_> {
         if errors.is_empty() { Ok(all) } else { Err(Errors(errors)) }
     }
 
-    fn collect(&mut self, directory: &RepoPath, ignore: &Ignore, depth: usize, files: &mut Vec<RepoPath>) -> Result<(), Error> {
-        if depth > MAX_DEPTH || files.len() > MAX_FILES {
-            let message = format!("`{directory}` is more than a plain directory may be: {MAX_FILES} files, {MAX_DEPTH} deep");
+    /// `seen` are the directories that were read, so that links can't lead in circles.
+    fn collect(
+        &mut self,
+        directory: &RepoPath,
+        ignore: &Ignore,
+        seen: &mut BTreeSet<RepoPath>,
+        files: &mut Vec<RepoPath>,
+    ) -> Result<(), Error> {
+        if seen.len() > MAX_DIRECTORIES || files.len() > MAX_FILES || directory.segments().count() > MAX_DEPTH {
+            let message = format!(
+                "`{directory}` is more than a plain directory may be: {MAX_FILES} files in {MAX_DIRECTORIES} directories, {MAX_DEPTH} deep"
+            );
             return Err(Error::new(Stage::Layer, message).hint("add a kustomization file that names what is wanted, or a .plimsollignore"));
         }
         let entries = self.source.tree().list(directory)?;
@@ -54,19 +67,29 @@ impl Build<'_> {
                 continue;
             }
             match kind {
-                Kind::Directory => self.collect_below(&path, &ignore, depth, files)?,
-                Kind::File if is_manifest(name) => files.push(path),
+                Kind::Directory => self.collect_below(&path, &ignore, seen, files)?,
+                Kind::File if is_manifest(name) => {
+                    self.source.resolve(&path)?;
+                    files.push(path);
+                }
                 Kind::File => {}
             }
         }
         Ok(())
     }
 
-    fn collect_below(&mut self, path: &RepoPath, ignore: &Ignore, depth: usize, files: &mut Vec<RepoPath>) -> Result<(), Error> {
-        match self.kustomization_file(path)? {
-            Some(_) => Ok(()),
-            None => self.collect(path, ignore, depth + 1, files),
+    fn collect_below(
+        &mut self,
+        path: &RepoPath,
+        ignore: &Ignore,
+        seen: &mut BTreeSet<RepoPath>,
+        files: &mut Vec<RepoPath>,
+    ) -> Result<(), Error> {
+        let Some((real, _)) = self.source.resolve(path)? else { return Ok(()) };
+        if !seen.insert(real) || self.kustomization_file(path)?.is_some() {
+            return Ok(());
         }
+        self.collect(path, ignore, seen, files)
     }
 }
 

@@ -164,7 +164,8 @@ impl Build<'_> {
             let node = self.source.config(&path, &blob)?.unwrap_or_else(Node::list);
             let items = if let Value::List(items) = &node.value { items.as_slice() } else { std::slice::from_ref(&node) };
             for item in items {
-                let replacement = decode::decode(item, false).map_err(|wrong| self.source.wrong(wrong, Stage::Transform, &path))?;
+                let replacement =
+                    decode::decode(item, decode::Mode::Step).map_err(|wrong| self.source.wrong(wrong, Stage::Transform, &path))?;
                 list.push((replacement, Mark { file: number, ..item.mark }));
             }
         }

@@ -8,7 +8,9 @@ use super::path;
 use crate::fields::edit;
 use crate::yaml::{self, Dialect, Node, Value};
 
-/// Writes below a scalar. `false`: the path leads through no text that could be read, or the change does not fit it; nothing is changed.
+/// Writes below a scalar. `false`: the path leads through no text that could be read, or not to anything in it.
+///
+/// A change that does not fit (a word where a number was) leaves the text as it is, and that is no error in kustomize.
 pub(super) fn write(
     body: &mut Node,
     steps: &[String],
@@ -17,7 +19,7 @@ pub(super) fn write(
 ) -> bool {
     let Some((at, text)) = text_on_the_way(body, steps) else { return false };
     let (above, below) = steps.split_at(at);
-    let Some(changed) = changed(&text, below, create, set) else { return false };
+    let Some(changed) = changed(&text, below, create, set) else { return leads_somewhere(&text, below) };
     let mut write = |node: &mut Node| {
         let mark = node.mark;
         *node = edit::string_at(&changed, mark);
@@ -32,6 +34,11 @@ fn text_on_the_way(body: &Node, steps: &[String]) -> Option<(usize, String)> {
         let node = path::lookup(body, steps.get(..at)?).ok()??;
         Some((at, node.text()?.to_string()))
     })
+}
+
+fn leads_somewhere(text: &str, below: &[String]) -> bool {
+    let document = yaml::parse(text.as_bytes(), &yaml::Limits::default()).ok().and_then(|documents| documents.into_iter().next());
+    document.is_some_and(|document| matches!(path::lookup(&document, below), Ok(Some(_))))
 }
 
 fn changed(text: &str, below: &[String], create: Option<&Node>, set: &mut dyn FnMut(&mut Node) -> Result<(), String>) -> Option<String> {

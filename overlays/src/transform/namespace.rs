@@ -31,6 +31,9 @@ pub(crate) enum Subjects {
     None,
 }
 
+/// Marks objects that a Helm chart made.
+const HELM: &str = "internal.config.kubernetes.io/helm-generated";
+
 const METADATA_NAMESPACE: &str = "metadata/namespace";
 
 impl Namespace {
@@ -38,7 +41,8 @@ impl Namespace {
         if self.name.is_empty() {
             return Ok(());
         }
-        for object in objects.list_mut() {
+        // A chart has put its objects where it wants them.
+        for object in objects.list_mut().iter_mut().filter(|object| object.annotation(HELM) != Some("true")) {
             object.remember();
             self.set(object).map_err(|problem| about(object, &problem))?;
         }

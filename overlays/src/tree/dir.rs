@@ -161,6 +161,10 @@ impl Tree for Dir {
         Ok(self.follow(path)?.map(|(_, kind)| kind))
     }
 
+    fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
+        Ok(self.follow(path)?.map(|(path, _)| path))
+    }
+
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
         let Some((file, Kind::File)) = self.follow(path)? else {
             return Ok(None);

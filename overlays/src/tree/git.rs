@@ -228,6 +228,10 @@ impl Tree for GitTree {
         self.with(|store| Ok(links::follow(path, &self.limits, |path| self.look(store, path))?.map(|(_, kind)| kind)))
     }
 
+    fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
+        self.with(|store| Ok(links::follow(path, &self.limits, |path| self.look(store, path))?.map(|(path, _)| path)))
+    }
+
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
         self.with(|store| match self.follow(store, path)? {
             Some(Entry { id, mode: Mode::File }) => {

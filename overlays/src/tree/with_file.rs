@@ -37,6 +37,13 @@ impl Tree for WithFile<'_> {
         }
     }
 
+    fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
+        if path.is_within(&self.path) || self.is_above(path) {
+            return Ok(self.kind(path)?.map(|_| path.clone()));
+        }
+        self.tree.real(path)
+    }
+
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
         match path {
             path if *path == self.path => Ok(Some(self.blob.clone())),

@@ -208,7 +208,10 @@ impl<'a> Composer<'a> {
             let key = self.node(event, depth + 1)?;
             let event = self.next()?;
             let value = self.node(event, depth + 1)?;
-            if is_merge_key(&key) {
+            if is_merge_key(&key) && self.dialect == Dialect::Config {
+                // go-yaml v2 merges where the key stands: what comes before is replaced.
+                entries.extend(sources(value)?.into_iter().rev().flatten());
+            } else if is_merge_key(&key) {
                 if merge.replace(value).is_some() {
                     return Err(Error::at_node("the merge key `<<` is there twice", &key).with_hint("merge several maps by `<<: [*a, *b]`"));
                 }

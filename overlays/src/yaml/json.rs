@@ -18,7 +18,7 @@ pub(super) fn key_text(key: &Node, dialect: Dialect, root: bool) -> Result<Cow<'
         (Scalar::Str(text), _) => Ok(text),
         (Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) | Scalar::Timestamp(_), Dialect::Resource) if root => Ok(text.into()),
         (Scalar::Bool(value), Dialect::Config) => Ok(if value { "true" } else { "false" }.into()),
-        (Scalar::Int(value), Dialect::Config) => Ok(value.to_string().into()),
+        (Scalar::Int(value), Dialect::Config) if i64::try_from(value).is_ok() => Ok(value.to_string().into()),
         (Scalar::Float(value), Dialect::Config) => Ok(number::key(value).into()),
         (other, _) => Err(Error::at_node(format!("the key `{text}` is {}, and keys must be strings", other.type_name()), key)
             .with_hint("put the key in quotes")),

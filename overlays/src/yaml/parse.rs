@@ -305,6 +305,13 @@ mod tests {
     }
 
     #[test]
+    fn a_merge_key_in_a_configuration_replaces_what_comes_before_it() {
+        let text = b"a: &x {p: 1, q: 1}\nb: {p: 2, <<: *x, q: 2}\nc: {<<: [*x, {q: 3, r: 3}]}\n";
+        let config = parse_config(text, &Limits::default()).unwrap().unwrap();
+        assert_eq!(go_json(&config).unwrap(), r#"{"a":{"p":1,"q":1},"b":{"p":1,"q":2},"c":{"p":1,"q":1,"r":3}}"#);
+    }
+
+    #[test]
     fn of_a_configuration_the_first_document_is_read() {
         let read = |text: &str| parse_config(text.as_bytes(), &Limits::default()).unwrap().map(|node| go_json(&node).unwrap());
         assert_eq!(read("---\na: 1\n---\nb: 2\n").as_deref(), Some(r#"{"a":1}"#));

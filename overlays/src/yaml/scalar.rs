@@ -29,7 +29,7 @@ pub enum Scalar<'a> {
     Int(i128),
     /// Any other number; infinite and not-a-number are possible.
     Float(f64),
-    /// A date or time, as Go's JSON prints it (RFC 3339).
+    /// A date or time, as Go's JSON prints it (RFC 3339). In a configuration these are strings.
     Timestamp(String),
     /// A string.
     Str(Cow<'a, str>),
@@ -57,13 +57,19 @@ impl Node {
         let Value::Scalar(text, style, tag) = &self.value else {
             return Err(Error::at_node("a list or a map stands where a single value must be", self));
         };
-        match (tag.as_deref().map(short_tag), style) {
-            (None | Some("!"), Style::Quoted) | (Some("!!str"), _) => Ok(Scalar::Str(Cow::Borrowed(text))),
-            (None | Some("!"), Style::Plain) => Ok(plain(text, dialect)),
+        let found = match (tag.as_deref().map(short_tag), style) {
+            (None | Some("!"), Style::Quoted) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
+            (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
+            (None | Some("!"), Style::Plain) => plain(text, dialect),
             (Some(tag), _) => {
-                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(format!("the value does not fit its tag `{tag}`"), self))
+                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(format!("the value does not fit its tag `{tag}`"), self))?
             }
-        }
+        };
+        Ok(match found {
+            // go-yaml v2 knows a timestamp when it sees one, and gives its text where no time was asked for.
+            Scalar::Timestamp(_) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
+            found => found,
+        })
     }
 
     /// Whether this is a scalar that means null in a dialect.
@@ -282,6 +288,13 @@ mod tests {
     }
 
     #[test]
+    fn in_a_configuration_a_timestamp_stays_as_it_was_written() {
+        let node = Node::plain("2001-1-2");
+        assert_eq!(node.resolve(Dialect::Config), Ok(Scalar::Str("2001-1-2".into())));
+        assert_eq!(node.resolve(Dialect::Resource), Ok(Scalar::Timestamp("2001-01-02T00:00:00Z".into())));
+    }
+
+    #[test]
     fn a_tag_decides_where_the_text_allows_it() {
         let node = |tag: &str, text: &str| Node { value: Value::Scalar(text.into(), Style::Plain, Some(tag.into())), ..Node::map() };
         let resolve = |node: &Node| format!("{:?}", node.resolve(Dialect::Resource));
@@ -290,6 +303,7 @@ mod tests {
         assert_eq!(resolve(&node("!!float", "5")), "Ok(Float(5.0))");
         assert_eq!(resolve(&node("!!binary", "aGk=")), r#"Ok(Str("hi"))"#);
         assert_eq!(resolve(&node("!mine", "1")), r#"Ok(Str("1"))"#);
+        assert_eq!(format!("{:?}", node("!", "1").resolve(Dialect::Config)), r#"Ok(Str("1"))"#);
         assert!(node("!!int", "x").resolve(Dialect::Resource).is_err());
         assert!(node("!!bool", "yes").resolve(Dialect::Resource).is_err());
         assert!(Node::list().resolve(Dialect::Resource).is_err());

@@ -1,0 +1,123 @@
+//! Runs the pages of `tests/cases`: prose, the files of a tree, and what becomes of it.
+//!
+//! A page is Markdown. A fence with a path is a file; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
+//! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. Each `##` is a case of its
+//! own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use overlays::tree::Fixture;
+use overlays::{Cache, Options, Order, RepoPath, Restriction, render};
+
+#[derive(Default)]
+struct Case {
+    title: String,
+    tree: Fixture,
+    root: RepoPath,
+    options: Options,
+    /// The lines of the page between which the expectation stands.
+    expectation: Option<(usize, usize)>,
+    expected: String,
+}
+
+impl Case {
+    fn outcome(&self) -> String {
+        let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default());
+        match rendered.and_then(|rendered| rendered.manifest.to_yaml()) {
+            Ok(yaml) => format!("```yaml rendered\n{yaml}```\n"),
+            Err(errors) => format!("```text error\n{errors}```\n"),
+        }
+    }
+
+    fn read_prose(&mut self, line: &str) {
+        if let Some(rest) = line.split("Render `").nth(1)
+            && let Some((root, _)) = rest.split_once('`')
+        {
+            self.root = RepoPath::new(root).unwrap();
+        }
+        if line.contains("in legacy order") {
+            self.options.order = Order::Legacy;
+        }
+        if line.contains("without load restriction") {
+            self.options.restrict = Restriction::None;
+        }
+    }
+}
+
+fn cases(page: &str) -> Vec<Case> {
+    let mut cases = vec![Case::default()];
+    let mut lines = page.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if let Some(title) = line.strip_prefix("## ") {
+            cases.push(Case { title: title.to_owned(), ..Case::default() });
+        }
+        let case = cases.last_mut().unwrap();
+        let Some(info) = line.strip_prefix("```") else {
+            case.read_prose(line);
+            continue;
+        };
+        let mut content = String::new();
+        let mut end = number;
+        for (number, line) in lines.by_ref() {
+            end = number;
+            if line == "```" {
+                break;
+            }
+            writeln!(content, "{line}").unwrap();
+        }
+        match info.split_once(' ').map(|(_, name)| name) {
+            Some("rendered" | "error") => {
+                case.expected = format!("{line}\n{content}```\n");
+                case.expectation = Some((number, end));
+            }
+            Some(path) => case.tree.insert(RepoPath::new(path).unwrap(), content.into_bytes()),
+            None => {}
+        }
+    }
+    cases.retain(|case| case.expectation.is_some());
+    cases
+}
+
+/// The page with what really comes of its cases.
+fn updated(page: &str, cases: &[Case]) -> String {
+    let mut out = String::new();
+    for (number, line) in page.lines().enumerate() {
+        let case = cases.iter().find(|case| case.expectation.is_some_and(|(start, end)| (start..=end).contains(&number)));
+        match case {
+            None => writeln!(out, "{line}").unwrap(),
+            Some(case) if case.expectation.is_some_and(|(start, _)| start == number) => out.push_str(&case.outcome()),
+            Some(_) => {}
+        }
+    }
+    out
+}
+
+fn check(path: &Path, update: bool) -> Vec<String> {
+    let page = std::fs::read_to_string(path).unwrap();
+    let cases = cases(&page);
+    if update {
+        std::fs::write(path, updated(&page, &cases)).unwrap();
+        return Vec::new();
+    }
+    let name = path.file_name().unwrap().to_string_lossy();
+    let failures = cases.iter().filter_map(|case| {
+        let outcome = case.outcome();
+        (outcome != case.expected).then(|| format!("{name} {}\nexpected:\n{}found:\n{outcome}", case.title, case.expected))
+    });
+    let failures: Vec<String> = failures.collect();
+    if cases.is_empty() { vec![format!("{name} holds no case")] } else { failures }
+}
+
+#[test]
+fn every_page_comes_out_as_it_says() {
+    #[expect(clippy::disallowed_methods, reason = "a switch of the test itself")]
+    let update = std::env::var("UPDATE").is_ok();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
+    let mut pages: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|end| end == "md"));
+    pages.sort();
+    assert!(!pages.is_empty(), "there are no pages");
+    let failures: Vec<String> = pages.iter().flat_map(|path| check(path, update)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
