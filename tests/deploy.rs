@@ -37,7 +37,7 @@ async fn the_account_may_do_its_work_and_no_more() -> Result {
     install(cluster).await?;
     for (verb, group, resource, allowed) in [
         ("patch", "plimsoll.dev", "syncs/status", true),
-        ("patch", "coordination.k8s.io", "leases", true),
+        ("update", "coordination.k8s.io", "leases", true),
         ("create", "apps", "deployments", true),
         ("delete", "example.com", "widgets", true),
         ("impersonate", "", "serviceaccounts", true),
