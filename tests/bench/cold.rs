@@ -89,7 +89,7 @@ resources: [../../base]
 labels:
   - pairs: {bench: cold}
 images:
-  - {name: web, newTag: "1.NUMBER"}
+  - {name: web, newTag: v1.NUMBER}
 configMapGenerator:
   - name: generated
     literals: [NUMBER=NUMBER]
