@@ -34,7 +34,7 @@ pub struct Options {
     pub order: Order,
     /// Which files a kustomization may read.
     pub restrict: Restriction,
-    /// Whether a root without a kustomization file is all the YAML and JSON below it, less what `.plimsollignore` names.
+    /// Whether a root without a kustomization file is all the YAML and JSON and all the layers below it, less what `.plimsollignore` names.
     pub plain_directories: bool,
 }
 
