@@ -262,6 +262,11 @@ impl Default for Limits {
     }
 }
 
+/// Whether a URL names a repository on the disk of the machine that reads it.
+pub fn is_local(url: &SafeUrl) -> bool {
+    matches!(address::parse(url), Ok(Address::Local(_)))
+}
+
 /// A repository, and what we hold of it.
 pub struct Git {
     url: SafeUrl,
