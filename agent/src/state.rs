@@ -12,6 +12,7 @@ use overlays::object::{ObjectId, Origin};
 
 use crate::api::{AppStatus, ClusterSpec};
 use crate::health::Health;
+use crate::pods::{Ailment, Inquiry, is_workload};
 use crate::report::{Failure, Held, Progress, Report, State as Verdict};
 
 /// How many apps the Sync's status lists.
@@ -104,6 +105,8 @@ pub struct State {
     pub apps: BTreeMap<String, App>,
     /// The objects by id.
     pub objects: BTreeMap<ObjectId, Record>,
+    /// Workloads that are not healthy, and what their Pods say.
+    pub inquiries: BTreeMap<ObjectId, Inquiry>,
     /// What is wrong with the repository as a whole.
     pub repository: Vec<Failure>,
     /// Why the agent itself can't do its work.
@@ -131,6 +134,8 @@ pub struct Sighting {
     pub uid: String,
     /// Its resourceVersion.
     pub version: u64,
+    /// Counts the changes of its spec; 0 for kinds that don't.
+    pub generation: i64,
     /// The app that its label names.
     pub app: String,
     /// How it fares.
@@ -167,25 +172,58 @@ impl State {
     }
 
     /// The API server has an object as asked.
-    pub fn applied(&mut self, id: &ObjectId, uid: String, version: u64, health: Health) {
-        let Some(record) = self.objects.get_mut(id) else { return };
+    pub fn applied(&mut self, live: Sighting) {
+        let Some(record) = self.objects.get_mut(&live.id) else { return };
         record.wanted = Wanted::Applied;
         // The event of our own write may have come before its answer, and others after it.
-        if record.uid != uid || version >= record.version {
-            (record.uid, record.version, record.health) = (uid, version, health);
+        if record.uid != live.uid || live.version >= record.version {
+            self.note(live);
         }
     }
 
     /// The watch saw an object as it is now.
     pub fn seen(&mut self, seen: Sighting) {
-        let record = self.objects.entry(seen.id).or_default();
+        let record = self.objects.entry(seen.id.clone()).or_default();
         if record.uid == seen.uid && seen.version < record.version {
             return;
         }
         if record.app.is_empty() {
-            record.app = seen.app.into();
+            record.app = seen.app.as_str().into();
         }
-        (record.uid, record.version, record.health) = (seen.uid, seen.version, seen.health);
+        self.note(seen);
+    }
+
+    /// How an object fares now. Of a workload that is not healthy its Pods may know more.
+    fn note(&mut self, live: Sighting) {
+        let Some(record) = self.objects.get_mut(&live.id) else { return };
+        if !is_workload(&live.id) || !matches!(live.health, Health::InProgress(_) | Health::Failed(_)) {
+            self.inquiries.remove(&live.id);
+            (record.uid, record.version, record.health) = (live.uid, live.version, live.health);
+            return;
+        }
+        if record.uid != live.uid {
+            self.inquiries.remove(&live.id);
+        }
+        let inquiry = self.inquiries.entry(live.id).or_insert_with(|| Inquiry::new(live.generation, live.health.clone()));
+        inquiry.seen(live.generation, live.health);
+        (record.uid, record.version, record.health) = (live.uid, live.version, inquiry.health());
+    }
+
+    /// The workload whose Pods are to be asked for next, and when: of those that are applied and not healthy.
+    pub fn next_inquiry(&mut self, now: Timestamp) -> Option<(Timestamp, ObjectId)> {
+        let applied = |id: &ObjectId| self.objects.get(id).is_some_and(|record| record.wanted == Wanted::Applied);
+        let asked = self.inquiries.iter_mut().filter(|(id, _)| applied(id));
+        asked.filter_map(|(id, inquiry)| Some((inquiry.next(now)?, id))).min().map(|(when, id)| (when, id.clone()))
+    }
+
+    /// What the Pods of a workload said. Returns whether that changes how it fares.
+    pub fn answered(&mut self, id: &ObjectId, said: Option<Ailment>, now: Timestamp) -> bool {
+        let (Some(inquiry), Some(record)) = (self.inquiries.get_mut(id), self.objects.get_mut(id)) else { return false };
+        inquiry.answered(said, now);
+        let health = inquiry.health();
+        let news = record.health != health;
+        record.health = health;
+        news
     }
 
     /// An object is confirmed gone. Returns whether Git asks for it, so that it must be made again.
@@ -194,6 +232,7 @@ impl State {
         if !uid.is_empty() && !record.uid.is_empty() && record.uid != uid {
             return false; // The one that went was an earlier bearer of the name.
         }
+        self.inquiries.remove(id);
         match record.wanted {
             Wanted::No => {
                 self.objects.remove(id);

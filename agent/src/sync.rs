@@ -29,7 +29,7 @@ use crate::plan::{Definition, HeldReason, Outcome, Plan, Prune, Step, Wanted, Wo
 use crate::queue::Cause;
 use crate::report::{Failure, Held};
 use crate::source::Source;
-use crate::state::{self, Stage, State};
+use crate::state::{self, Sighting, Stage, State};
 
 /// How many requests for objects are under way at once: the knee of an API server on two cores (reference: more only adds latency).
 const IN_FLIGHT: usize = 16;
@@ -494,7 +494,9 @@ impl Leader {
                 }
                 let health = crate::health::health(&applied.live, Timestamp::now());
                 let version = applied.resource_version.parse().unwrap_or_default();
-                self.state.borrow_mut().applied(id, applied.uid, version, health);
+                let generation = applied.live["metadata"]["generation"].as_i64().unwrap_or_default();
+                let live = Sighting { id: id.clone(), uid: applied.uid, version, generation, app: String::new(), health };
+                self.state.borrow_mut().applied(live);
                 self.changed.notify_waiters();
                 let outcome = outcome(applied.change);
                 self.metrics.applied(outcome.label());
