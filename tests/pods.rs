@@ -1,8 +1,7 @@
 //! A workload that does not get on says why on the commit, in the words of its Pods, and long before its deadline.
 
-use std::time::Duration;
-
-use harness::{Result, Trouble, World, until};
+use harness::{Result, World};
+use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_plimsoll");
 
@@ -29,13 +28,11 @@ async fn a_crash_loop_is_told_with_its_place_and_ends_with_the_change_that_mends
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_is_waited_for_and_then_a_failure() -> Result {
     let world = World::of(AGENT).file("api.yaml", &deployment("kubelab/fate: pull")).start().await?;
-    let pending = until("the commit to say what is waited for", Duration::from_secs(20), async || {
-        let statuses = world.statuses(&world.first).await?;
-        let said = statuses.first().map(|status| format!("{}: {}", status.state, status.description)).unwrap_or_default();
-        if said.contains("cannot pull its image") { Ok(said) } else { Err(Trouble::new(said)) }
-    })
-    .await?;
-    assert!(pending.starts_with("pending: "), "{pending}");
+    let waits = |sync: &Value| {
+        sync.pointer("/status/state") == Some(&"Waiting".into())
+            && sync["status"].to_string().contains("container api cannot pull its image")
+    };
+    world.site().until_sync("to say what it waits for", waits).await?;
     let failed = world.until_status(&world.first, "failure").await?;
     assert!(failed[0].description.contains("container api cannot pull its image: Back-off pulling image"), "{}", failed[0].description);
     Ok(())
