@@ -332,7 +332,7 @@ struct Helm<'a> {
     /// Since when the repository can't be read.
     unread_since: Option<Instant>,
     /// Kinds that are being told from the beginning, and what was there before and has not been told yet.
-    listing: HashMap<Resource, BTreeMap<ObjectId, String>>,
+    listing: HashMap<Resource, BTreeMap<ObjectId, Box<str>>>,
 }
 
 impl Led {
