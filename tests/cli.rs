@@ -60,7 +60,9 @@ fn what_layers_come_to_is_a_kustomization_that_a_person_could_have_written() {
 #[test]
 fn install_prints_the_agent_and_a_first_sync() {
     let text = out(&["install", "--repo", "https://git.example/fleet.git", "--path", "clusters", "--branch", "main", "--secret", "git"]);
-    for part in ["kind: DaemonSet", "kind: CustomResourceDefinition", "url: https://git.example/fleet.git", "branch: main", "path: clusters"] {
+    for part in
+        ["kind: DaemonSet", "kind: CustomResourceDefinition", "url: https://git.example/fleet.git", "branch: main", "path: clusters"]
+    {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
 }

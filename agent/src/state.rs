@@ -75,6 +75,8 @@ pub struct App {
     pub root: String,
     /// Whether something of it must be put right although Git has not changed.
     pub dirty: bool,
+    /// Whether the objects are still those of an earlier commit, so that how they fare says nothing about this one.
+    pub fresh: bool,
     /// Whether something was refused, so that it is tried again after a while.
     pub retry: bool,
     /// Since when it has been delivered and not healthy.
@@ -140,7 +142,8 @@ pub struct Sighting {
 impl State {
     /// A commit's sync begins with these apps; apps that are no longer among them are kept until what they own is gone.
     pub fn begin(&mut self, commit: &str, short: &str, apps: impl Iterator<Item = (String, bool)>, now: Timestamp) {
-        if self.commit != commit {
+        let news = self.commit != commit;
+        if news {
             (self.started, self.took, self.applied_at) = (now, None, None);
         }
         (self.commit, self.short, self.syncing) = (commit.to_owned(), short.to_owned(), true);
@@ -151,6 +154,10 @@ impl State {
             let app = self.apps.entry(name).or_default();
             if due {
                 app.stage = Stage::Pending;
+            }
+            if due && news {
+                // What an earlier commit did wrong is no news about this one.
+                (app.failures, app.held, app.fresh) = (Vec::new(), None, true);
             }
         }
     }
@@ -297,8 +304,9 @@ impl State {
     fn failures(&self, unhealthy: &BTreeMap<String, Timestamp>, now: Timestamp) -> Vec<Failure> {
         let mut failures = self.repository.clone();
         failures.extend(self.apps.values().flat_map(|app| app.failures.iter().cloned()));
+        let judged = |app: &str| self.apps.get(app).is_none_or(|app| !app.fresh);
         let late = |app: &str| unhealthy.get(app).is_some_and(|begun| since(*begun, now) >= self.timeout);
-        for (id, record) in self.objects.iter().filter(|(_, record)| record.wanted == Wanted::Applied) {
+        for (id, record) in self.objects.iter().filter(|(_, record)| record.wanted == Wanted::Applied && judged(&record.app)) {
             let reason = match &record.health {
                 Health::Failed(message) => message.clone(),
                 health if awaited(health) && late(&record.app) => {
@@ -391,5 +399,26 @@ fn minutes(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
         seconds => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_commit_did_wrong_is_not_said_of_the_next() {
+        let (now, id) = (Timestamp::UNIX_EPOCH, ObjectId { kind: "Pod".into(), name: "web".into(), ..ObjectId::default() });
+        let mut state = State { timeout: Duration::from_secs(60), ..State::default() };
+        state.begin("first", "main@first", [("web".to_owned(), true)].into_iter(), now);
+        state.expect("web", [(id.clone(), Rc::new(Origin::default()))].into_iter());
+        state.applied(&id, "1".to_owned(), 1, Health::Failed("crashes".to_owned()));
+        let refused = Failure { app: "web".to_owned(), ..Failure::default() };
+        state.apps.insert("web".to_owned(), App { stage: Stage::Delivered, failures: vec![refused], ..App::default() });
+        assert_eq!(state.report(now).failures.len(), 2);
+        state.begin("first", "main@first", [("web".to_owned(), true)].into_iter(), now);
+        assert_eq!(state.report(now).failures.len(), 2, "a second try of the same commit takes nothing back");
+        state.begin("second", "main@second", [("web".to_owned(), true)].into_iter(), now);
+        assert_eq!(state.report(now).failures, []);
     }
 }
