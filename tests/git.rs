@@ -358,11 +358,9 @@ async fn an_endless_answer_is_cut_at_its_limit() -> Result {
     assert_eq!(std::fs::read_dir(ground.cache.path().join("cache"))?.count(), 0, "nothing is left of it");
     ground.server.behave(Manner::Well);
     synced(&git, &main()).await?;
-    told(
-        ground.git_at(&ground.url(), Credentials::default(), Limits { objects: 2, ..Limits::default() })?.refetch(&main(), commit).await,
-        "TooLarge",
-        &["objects"],
-    )
+    std::fs::remove_dir_all(ground.store())?;
+    let few = ground.git_at(&ground.url(), Credentials::default(), Limits { objects: 2, ..Limits::default() })?;
+    told(few.fetch(&main(), commit).await, "TooLarge", &["objects"])
 }
 
 #[tokio::test]
@@ -393,7 +391,8 @@ async fn a_damaged_store_is_fetched_anew() -> Result {
     let ground = Ground::new().await?;
     let git = ground.git()?;
     synced(&git, &main()).await?;
-    let damages: [(&str, fn(&Path) -> Result); 6] = [
+    type Damage = fn(&Path) -> Result;
+    let damages: [(&str, Damage); 6] = [
         ("a pack cut off", |store| each(store, "pack", |file| Ok(std::fs::write(file, &std::fs::read(file)?[..40])?))),
         ("an index cut off", |store| each(store, "idx", |file| Ok(std::fs::write(file, &std::fs::read(file)?[..40])?))),
         ("a pack of zeros", |store| each(store, "pack", |file| Ok(std::fs::write(file, vec![0; std::fs::read(file)?.len()])?))),
@@ -437,22 +436,14 @@ fn each(store: &Path, extension: &str, damage: impl Fn(&Path) -> Result) -> Resu
 }
 
 #[tokio::test]
-async fn a_store_found_damaged_while_reading_is_fetched_anew_on_demand() -> Result {
-    let ground = Ground::new().await?;
-    let git = ground.git()?;
-    let revision = synced(&git, &main()).await?;
-    let again = git.refetch(&main(), revision.commit).await?;
-    assert_eq!((again.tree, web(&git, &again)?.as_str()), (revision.tree, "kind: Web # 1\n"));
-    fsck(&ground)
-}
-
-#[tokio::test]
 async fn a_byte_that_changed_on_disk_is_an_error_and_never_another_content() -> Result {
     let ground = Ground::new().await?;
     let git = ground.git()?;
-    let mut revision = synced(&git, &main()).await?;
     let mut errors = 0;
     for turn in 0..40 {
+        let commit = ground.change(&format!("kind: Web # turn {turn}\n"))?;
+        let wanted = format!("kind: Web # turn {turn}\n");
+        let revision = synced(&git, &main()).await?;
         let flip = |file: &Path| {
             let mut bytes = std::fs::read(file)?;
             let place = 12 + turn * (bytes.len() - 32) / 40;
@@ -461,13 +452,33 @@ async fn a_byte_that_changed_on_disk_is_an_error_and_never_another_content() -> 
         };
         each(&ground.store(), "pack", flip)?;
         match web(&git, &revision) {
-            Ok(text) => assert_eq!(text, "kind: Web # 1\n", "turn {turn}"),
-            Err(_) => errors += 1,
+            Ok(text) => assert_eq!(text, wanted),
+            // What the renderer could not read is thrown away by the next fetch.
+            Err(_) => {
+                errors += 1;
+                let revision = git.fetch(&main(), commit).await?;
+                assert_eq!(web(&git, &revision)?, wanted);
+                fsck(&ground)?;
+            }
         }
-        revision = git.refetch(&main(), revision.commit).await?;
-        assert_eq!(web(&git, &revision)?, "kind: Web # 1\n", "turn {turn}");
     }
     assert!(errors > 0, "no byte mattered");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_unreadable_in_the_repository_itself_is_not_fetched_for_ever() -> Result {
+    let ground = Ground::new().await?;
+    let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff.yaml");
+    std::fs::write(ground.repository.directory().join("apps/web").join(name), "x")?;
+    ground.repository.push("a name that is no text")?;
+    let git = ground.git()?;
+    for _ in 0..4 {
+        let revision = synced(&git, &main()).await?;
+        assert!(git.tree(&revision)?.read(&RepoPath::new("apps/web/web.yaml")?).is_err());
+    }
+    let packs = ground.server.log().into_iter().filter(|exchange| exchange.answered > 150).count();
+    assert_eq!(packs, 2, "fetched, and fetched anew once");
     Ok(())
 }
 
@@ -483,7 +494,10 @@ async fn a_local_repository_is_read_with_loose_objects_and_without_checkout() ->
     ground.repository.git(&["gc", "--quiet"])?;
     let revision = synced(&git, &main()).await?;
     assert_eq!((revision.commit, web(&git, &revision)?.as_str()), (second, "kind: Web # 2\n"));
-    fsck(&ground)
+    fsck(&ground)?;
+    let other = tempfile::tempdir()?;
+    let thief = Git::new(other.path().into(), SafeUrl::new(ground.store().to_string_lossy()), Credentials::default(), Limits::default())?;
+    told(thief.fetch(&main(), second).await, "NotARepository", &["the cache of an agent"])
 }
 
 #[tokio::test]

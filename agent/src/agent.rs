@@ -65,6 +65,8 @@ pub(crate) struct Agent {
     only: Option<Key>,
     /// The Syncs as they are, so that each can tell whether another follows the same repository.
     pub(crate) syncs: RefCell<BTreeMap<Key, Arc<Sync>>>,
+    /// What was told of Syncs that can't be led yet.
+    events: tokio::sync::Mutex<Events>,
     /// Rung when the repository of a Sync may have changed.
     wakes: RefCell<BTreeMap<Key, Arc<Notify>>>,
 }
@@ -96,8 +98,10 @@ pub(crate) async fn follow_all(config: AgentConfig, only: Option<Key>) -> Result
     let client = cluster::connect(&config.cluster).await?;
     let (wake, woken) = mpsc::channel(WAKES);
     let (vitals, probes) = watch::channel(Vitals::default());
+    let cluster = Cluster::new(client);
     let agent = Rc::new(Agent {
-        cluster: Cluster::new(client),
+        events: tokio::sync::Mutex::new(Events::new(cluster.clone(), &config.identity)),
+        cluster,
         metrics: Arc::default(),
         hooks: Hooks::new(wake),
         only,
@@ -299,7 +303,7 @@ impl Agent {
             tracing::warn!(sync = %key, %refusal, "Could not write the status of the Sync.");
         }
         let event = Event { tone: Tone::Warning, reason: report::State::AgentError.as_str(), action: "Begin", note: &problem };
-        if let Err(refusal) = Events::new(self.cluster.clone(), &self.config.identity).tell(sync, &event).await {
+        if let Err(refusal) = self.events.lock().await.tell(sync, &event).await {
             tracing::warn!(sync = %key, %refusal, "Could not write an event.");
         }
     }

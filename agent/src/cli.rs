@@ -171,7 +171,10 @@ fn told(error: &dyn std::error::Error) -> String {
 }
 
 fn start_logging(config: &LogConfig) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // The client calls every refusal an error, and says so twice; ours are told in words, once.
+    let quiet = if config.log.contains("kube") { String::new() } else { ",kube_client=off".to_owned() };
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{}{quiet}", config.log))
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => builder.with_target(false).init(),

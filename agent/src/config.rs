@@ -64,9 +64,9 @@ pub struct AgentConfig {
     /// The name of the cluster, where neither the Sync nor the nodes say it.
     #[arg(long, env = "PLIMSOLL_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<String>,
-    /// How long a Lease lasts after its holder was last heard of, in seconds.
-    #[arg(long, env = "PLIMSOLL_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(3..=300), value_name = "SECONDS")]
-    pub lease_seconds: u32,
+    /// Let Syncs name repositories on this machine's disk (`file://`, a path): whoever may write a Sync could read any of them.
+    #[arg(long, env = "PLIMSOLL_ALLOW_LOCAL")]
+    pub allow_local: bool,
 }
 
 /// Reads a duration as users write it: `30s`, `5m`, `1h30m`, `500ms`; a bare `0` is allowed.

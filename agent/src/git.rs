@@ -8,16 +8,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use overlays::tree::GitTree;
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
 
 use crate::api::ReferenceSpec;
 use crate::secret::{SafeUrl, Secret};
 
 mod address;
 mod error;
+mod files;
 mod http;
 mod local;
 mod packet;
@@ -29,6 +31,7 @@ pub mod working_tree;
 
 use address::Address;
 pub use error::Error;
+pub use files::Files;
 use protocol::{Answer, Listed, Part};
 use store::{Boundary, Fault, Store};
 use stream::Stream;
@@ -36,6 +39,8 @@ pub use working_tree::WorkingTree;
 
 /// After so many fetches the store is made anew: each leaves a pack, and nothing ever merges them.
 const REMADE_AFTER: usize = 50;
+/// A disk that damages the same commit twice gets another chance after this.
+const REMADE_AGAIN: Duration = Duration::from_secs(3600);
 /// So many of the commits that we hold are offered to the server as a base.
 const OFFERED: usize = 4;
 /// No answer about references takes longer than this, whatever the deadline is.
@@ -257,12 +262,19 @@ impl Default for Limits {
     }
 }
 
+/// Whether a URL names a repository on the disk of the machine that reads it.
+pub fn is_local(url: &SafeUrl) -> bool {
+    matches!(address::parse(url), Ok(Address::Local(_)))
+}
+
 /// A repository, and what we hold of it.
 pub struct Git {
     url: SafeUrl,
     limits: Limits,
     store: Arc<Store>,
     state: Mutex<State>,
+    /// Reading has failed, so that the store is not to be built upon.
+    damaged: Arc<AtomicBool>,
 }
 
 struct State {
@@ -271,6 +283,15 @@ struct State {
     default_branch: Option<String>,
     /// What was seen last, so that a deleted branch is told from one that never was.
     seen: Option<(Reference, CommitId)>,
+    /// When the store was last made anew because it could not be read, and for which commit.
+    remade: Option<(CommitId, Instant)>,
+}
+
+impl State {
+    /// Once for a commit: what cannot be read in a fresh store either is in the repository so, and fetching it again helps nobody.
+    fn may_remake(&self, commit: CommitId) -> bool {
+        self.remade.is_none_or(|(remade, when)| remade != commit || when.elapsed() > REMADE_AGAIN)
+    }
 }
 
 enum Remote {
@@ -295,8 +316,8 @@ impl Git {
             Address::Ssh(host) => Remote::Ssh(ssh::Ssh::new(url.clone(), host, &credentials, limits, directory.clone())),
             Address::Local(path) => Remote::Local(path),
         };
-        let state = Mutex::new(State { remote, default_branch: None, seen: None });
-        Ok(Self { url, limits, store: Arc::new(Store::new(directory)), state })
+        let state = Mutex::new(State { remote, default_branch: None, seen: None, remade: None });
+        Ok(Self { url, limits, store: Arc::new(Store::new(directory)), state, damaged: Arc::default() })
     }
 
     /// Asks where a reference stands: one small request. A commit stands where it stands, so it is not asked for.
@@ -351,31 +372,26 @@ impl Git {
     /// Any of [`Error`]. A damaged store is no error: it is made anew.
     pub async fn fetch(&self, reference: &Reference, commit: CommitId) -> Result<Revision, Error> {
         let state = &mut *self.state.lock().await;
-        let (held, tree) = self.held(commit).await?;
+        let anew = self.damaged.load(Ordering::Relaxed) && state.may_remake(commit);
+        let (held, tree) = if anew { (Vec::new(), None) } else { self.held(commit).await? };
         let tree = match tree {
             Some(tree) => tree,
             None => self.bring(state, commit, held).await?,
         };
+        self.damaged.store(false, Ordering::Relaxed);
+        if anew {
+            state.remade = Some((commit, Instant::now()));
+        }
         Ok(Revision { reference: named(reference, state), commit, tree })
     }
 
-    /// Throws away what we hold and fetches a commit anew: for a store that turned out to be damaged while its tree was read.
+    /// The files of a revision that was fetched. Once they cannot be read, the store is made anew by the next [`Git::fetch`].
     ///
     /// # Errors
-    /// As [`Git::fetch`].
-    pub async fn refetch(&self, reference: &Reference, commit: CommitId) -> Result<Revision, Error> {
-        let state = &mut *self.state.lock().await;
-        let tree = self.bring(state, commit, Vec::new()).await?;
-        Ok(Revision { reference: named(reference, state), commit, tree })
-    }
-
-    /// The files of a revision that was fetched.
-    ///
-    /// # Errors
-    /// [`Error::Store`] when it cannot be opened: then [`Git::refetch`].
-    pub fn tree(&self, revision: &Revision) -> Result<GitTree, Error> {
+    /// [`Error::Store`] when the store cannot be opened.
+    pub fn tree(&self, revision: &Revision) -> Result<Files, Error> {
         let path = self.store.path();
-        GitTree::open(&path, revision.tree).map_err(|error| Error::Store { path, why: error.to_string() })
+        Files::open(&path, revision.tree, Arc::clone(&self.damaged)).map_err(|error| Error::Store { path, why: error.to_string() })
     }
 
     /// The commits that are here, and the tree of the one that is asked for, if it is among them. A damaged store holds nothing.

@@ -226,6 +226,11 @@ impl Agent {
             return Ok(Source::working_tree(Path::new(dir), wake.clone())?);
         }
         let url = SafeUrl::new(&sync.spec.url);
+        if git::is_local(&url) && !self.config.allow_local {
+            return Err(Problem::Spec(format!(
+                "spec.url `{url}` is on the disk of the agent's machine; start the agent with --allow-local to permit that"
+            )));
+        }
         Ok(Source::Repository(Arc::new(Git::new(self.store(key, sync), url, credentials, Limits::default())?)))
     }
 

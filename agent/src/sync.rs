@@ -33,8 +33,11 @@ use crate::state::{self, Stage, State};
 
 /// How many requests for objects are under way at once: the knee of an API server on two cores (reference: more only adds latency).
 const IN_FLIGHT: usize = 16;
-/// How many apps are rendered and applied at once; each holds its manifest in memory meanwhile.
-const APPS_AT_ONCE: usize = 6;
+/// How many apps are rendered and applied at once; each holds its manifest in memory meanwhile. As many as requests, for the waves of an
+/// ordinary app have some of one object only.
+const APPS_AT_ONCE: usize = IN_FLIGHT;
+/// How much of parsed blobs is kept from one sync to the next, in bytes: what many apps share, as a base.
+const KEPT_BLOBS: usize = 2 << 20;
 /// How long a CustomResourceDefinition may take until its kind is served.
 const ESTABLISH: std::time::Duration = std::time::Duration::from_secs(30);
 /// How soon to look again for a Namespace or a kind that another app may bring.
@@ -206,7 +209,7 @@ impl Leader {
             Ok(((apps, errors), prune_allowed)) => (apps, errors, prune_allowed),
             Err(errors) => (Vec::new(), errors.0.into_iter().map(|error| AppError { app: None, error }).collect(), false),
         };
-        let cache = self.cache.borrow_mut().take().unwrap_or_default();
+        let cache = self.cache.borrow_mut().take().unwrap_or_else(|| Cache::with_limit(KEPT_BLOBS));
         let workshop = Arc::new(Mutex::new((tree, cache)));
         let legs = self.legs(apps, cause, &workshop).await?;
         Ok(Course { workshop, legs, errors: errors.iter().map(repository_failure).collect(), prune_allowed })

@@ -84,6 +84,12 @@ fn build(spinner: &ProgressBar) -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--bin", "plimsoll", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
     cargo.args(profile.ends_with("release").then_some("--release"));
+    // What `cargo run` says of this example would look to build scripts as if their own package had changed, and compile TLS anew.
+    for (key, _) in
+        std::env::vars_os().filter(|(key, _)| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|set| key.to_string_lossy().starts_with(set)))
+    {
+        cargo.env_remove(key);
+    }
     let mut building = cargo.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let mut said = Vec::new();
     for line in building.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(std::io::Result::ok) {

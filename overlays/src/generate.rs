@@ -15,7 +15,7 @@ use crate::layer::{Generator, GeneratorOptions, Placed};
 use crate::object::{Object, Origin};
 use crate::path::RepoPath;
 use crate::source::Source;
-use crate::yaml::{self, Mark, Node, Value};
+use crate::yaml::{self, Entry, Mark, Node, Text, Value};
 
 mod values;
 
@@ -62,20 +62,23 @@ pub(crate) fn generate(
 ) -> Result<Object, Error> {
     let Placed { value: args, mark } = generator;
     if args.name.is_empty() {
-        let error = Error::new(Stage::Generate, "a generator has no `name`");
-        return Err(source.place(error, file, *mark));
+        return Err(place(source, kind, file, Error::new(Stage::Generate, "a generator has no `name`"), *mark));
     }
-    let pairs = values::pairs(source, layer, args).map_err(|(error, at)| match kind {
-        // The line of a literal would show a secret.
-        Kind::Secret if error.place().is_none() => error.at(Origin { file: file.clone(), line: at.line, column: at.column }),
-        _ => source.place(error, file, at),
-    })?;
-    let values = distinct(args, pairs).map_err(|error| source.place(error, file, *mark))?;
+    let pairs = values::pairs(source, layer, args).map_err(|(error, at)| place(source, kind, file, error, at))?;
+    let values = distinct(args, pairs).map_err(|error| place(source, kind, file, error, *mark))?;
     let options = args.options.over(options);
     let body = body(kind, args, &options, values, *mark);
     let mut object = Object::new(Arc::new(body), Origin { file: file.clone(), line: mark.line, column: mark.column });
     object.history.hashed = !options.disable_name_suffix_hash;
     Ok(object)
+}
+
+/// An error at a place in the kustomization; where a Secret is generated without the line, which may hold its values.
+pub(crate) fn place(source: &Source<'_>, kind: Kind, file: &RepoPath, error: Error, mark: Mark) -> Error {
+    match kind {
+        Kind::ConfigMap => source.place(error, file, mark),
+        Kind::Secret => error.at(Origin { file: file.clone(), line: mark.line, column: mark.column }),
+    }
 }
 
 /// A value, and where it was asked for.
@@ -119,21 +122,25 @@ fn body(kind: Kind, args: &Generator, options: &GeneratorOptions, values: Values
 }
 
 fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark: Mark) {
-    let empty = || Node { mark, ..Node::map() };
     if kind == Kind::Secret {
         let secret_type = if args.secret_type.is_empty() { "Opaque" } else { &args.secret_type };
         edit::put_any(body, "type", edit::string_at(secret_type, mark));
-        edit::put_any(body, "data", empty());
     }
+    let (mut data, mut binary) = (Vec::new(), Vec::new());
     for (key, (value, mark)) in values {
-        let (field, text) = match (kind, String::from_utf8(value)) {
-            (Kind::ConfigMap, Ok(text)) => ("data", text),
-            (Kind::ConfigMap, Err(bytes)) => ("binaryData", base64_lines(bytes.as_bytes())),
-            (Kind::Secret, Ok(text)) => ("data", base64_lines(text.as_bytes())),
-            (Kind::Secret, Err(bytes)) => ("data", base64_lines(bytes.as_bytes())),
+        let (text, is_text) = match (kind, String::from_utf8(value)) {
+            (Kind::ConfigMap, Ok(text)) => (text, true),
+            (Kind::ConfigMap, Err(bytes)) => (base64_lines(bytes.as_bytes()), false),
+            (Kind::Secret, Ok(text)) => (base64_lines(text.as_bytes()), true),
+            (Kind::Secret, Err(bytes)) => (base64_lines(bytes.as_bytes()), true),
         };
-        if let Some(map) = edit::ensure(body, field, empty) {
-            edit::put_any(map, &key, edit::string_at(&text, mark));
+        let entry = Entry { key: edit::string_at(&key, mark), value: edit::string_at(&text, mark) };
+        if is_text { data.push(entry) } else { binary.push(entry) }
+    }
+    for (field, entries) in [("data", data), ("binaryData", binary)] {
+        // An empty Secret has empty data, an empty ConfigMap none.
+        if !entries.is_empty() || (kind == Kind::Secret && field == "data") {
+            edit::put_any(body, field, Node { value: Value::Map(entries), mark });
         }
     }
 }
@@ -178,8 +185,10 @@ pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object
         put_in_metadata(&mut new, field, value);
     }
     let hashed = new.history.hashed && old.history.hashed;
+    let made = new.history.made.take().filter(|_| behavior == Behavior::Replace);
     new.history = old.history.clone();
     new.history.hashed = hashed;
+    new.history.made = made.or(new.history.made);
     if behavior == Behavior::Merge {
         merge_data(old, &mut new);
     }
@@ -197,32 +206,31 @@ fn put_in_metadata(object: &mut Object, field: &str, value: Node) {
 }
 
 fn merge_data(old: &Object, new: &mut Object) {
-    let mut data = Node { mark: new.body().mark, ..Node::map() };
-    let mut binary = data.clone();
+    let mut data = BTreeMap::new();
+    let mut binary = BTreeMap::new();
     let is_secret = old.kind() == "Secret";
     for entry in old.body().get("stringData").filter(|_| is_secret).map_or(&[][..], Node::entries) {
         let (Some(key), Some(text)) = (entry.key.text(), entry.value.text()) else { continue };
-        edit::put_any(&mut data, key, edit::string_at(&base64_lines(text.as_bytes()), entry.value.mark));
+        data.insert(key.clone(), edit::string_at(&base64_lines(text.as_bytes()), entry.value.mark));
     }
-    for object in [old, new] {
-        copy_texts(object.body().get("data"), &mut data);
-        copy_texts(object.body().get("binaryData"), &mut binary);
+    for object in [old, &*new] {
+        data.extend(strings(object.body().get("data")));
+        binary.extend(strings(object.body().get("binaryData")));
     }
-    for (field, map) in [("data", data), ("binaryData", binary)] {
-        if edit::is_empty_map(&map) {
-            edit::remove(new.body_mut(), field);
-        } else {
-            edit::put_any(new.body_mut(), field, map);
+    for (field, values) in [("data", data), ("binaryData", binary)] {
+        edit::remove(new.body_mut(), field);
+        if !values.is_empty() {
+            let mark = new.body().mark;
+            let entry = |(key, value): (Text, Node)| Entry { key: edit::string_at(&key, value.mark), value };
+            edit::put_any(new.body_mut(), field, Node { value: Value::Map(values.into_iter().map(entry).collect()), mark });
         }
     }
 }
 
-fn copy_texts(from: Option<&Node>, to: &mut Node) {
-    for entry in from.map_or(&[][..], Node::entries) {
-        if let (Some(key), Some(text)) = (entry.key.text(), entry.value.text()) {
-            edit::put_any(to, key, edit::string_at(text, entry.value.mark));
-        }
-    }
+/// The values of a map as strings.
+fn strings(map: Option<&Node>) -> impl Iterator<Item = (Text, Node)> {
+    let entries = map.map_or(&[][..], Node::entries);
+    entries.iter().filter_map(|entry| Some((entry.key.text()?.clone(), edit::string_at(entry.value.text()?, entry.value.mark))))
 }
 
 /// The hash of a generated map's content: ten letters and digits that can't spell words.

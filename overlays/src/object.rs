@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::fields::edit;
 use crate::path::RepoPath;
+use crate::render::Note;
 use crate::scope::is_cluster_scoped;
 use crate::yaml::{Dialect, Mark, Node, Text};
 
@@ -117,6 +118,10 @@ pub(crate) struct History {
     pub(crate) hashed: bool,
     /// The vars that read a field of it.
     pub(crate) vars: Vec<Text>,
+    /// Where it came from, if the root asks for that.
+    pub(crate) made: Option<Note>,
+    /// The steps that ran over it, if the root asks for that.
+    pub(crate) changed: Vec<Note>,
 }
 
 /// A Kubernetes object.

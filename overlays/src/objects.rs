@@ -103,9 +103,14 @@ impl Objects {
 
     /// Two objects with the same identity, if there are any.
     pub(crate) fn duplicate(&self) -> Option<(&Object, &Object)> {
-        let mut seen: HashMap<Id<'_>, &Object> = HashMap::with_capacity(self.list.len());
-        self.list.iter().find_map(|object| seen.insert(object.now(), object).map(|other| (other, object)))
+        duplicate(&self.list)
     }
+}
+
+/// Two objects with the same identity, if there are any.
+pub(crate) fn duplicate(objects: &[Object]) -> Option<(&Object, &Object)> {
+    let mut seen: HashMap<Id<'_>, &Object> = HashMap::with_capacity(objects.len());
+    objects.iter().find_map(|object| seen.insert(object.now(), object).map(|other| (other, object)))
 }
 
 fn index_names(names: &mut HashMap<Box<str>, Vec<usize>>, object: &Object, at: usize) {

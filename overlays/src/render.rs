@@ -22,7 +22,10 @@ mod configure;
 mod finish;
 mod load;
 mod plain;
+mod provenance;
 mod steps;
+
+pub(crate) use provenance::Note;
 
 /// How a tree is rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +34,7 @@ pub struct Options {
     pub order: Order,
     /// Which files a kustomization may read.
     pub restrict: Restriction,
-    /// Whether a root without a kustomization file is all the YAML and JSON below it, less what `.plimsollignore` names.
+    /// Whether a root without a kustomization file is all the YAML and JSON and all the layers below it, less what `.plimsollignore` names.
     pub plain_directories: bool,
 }
 
@@ -85,7 +88,13 @@ impl Inputs {
 /// # Errors
 /// All that is wrong and can be told apart: errors of several files at once, errors of steps one at a time.
 pub fn render(tree: &dyn Tree, root: &RepoPath, options: &Options, cache: &mut Cache) -> Result<Rendered, Errors> {
-    let mut build = Build { source: Source::new(tree, cache, options.restrict), schemas: Schemas::default(), has_schemas: false };
+    let mut build = Build {
+        source: Source::new(tree, cache, options.restrict),
+        schemas: Schemas::default(),
+        has_schemas: false,
+        noted_from: None,
+        entered: 0,
+    };
     let outcome = build.root(root, options);
     let missing = std::mem::take(&mut build.source.missing);
     let (objects, annotations) = outcome.map_err(|errors| with_missing(errors, missing))?;
@@ -128,6 +137,10 @@ struct Build<'a> {
     schemas: Schemas,
     /// Whether a layer has said which schemas hold; the first one decides.
     has_schemas: bool,
+    /// The root's directory, if its `buildMetadata` asks for anything.
+    noted_from: Option<RepoPath>,
+    /// How many layers were read, each as often as it is included.
+    entered: usize,
 }
 
 impl Build<'_> {

@@ -1,6 +1,6 @@
 //! Replacements: a value is read from one object and written into fields of others.
 //!
-//! It must not know files: replacements come read.
+//! It must not know files: replacements come read. Values may be secrets, and are never part of an error.
 
 use crate::error::{Error, Stage};
 use crate::fields::{Gvk, edit};
@@ -62,23 +62,10 @@ fn source_value(replacement: &Replacement, objects: &Objects) -> Result<Node, St
             let node = node.ok_or_else(|| format!("{} has no field `{field}`, which a replacement reads", object.id()))?;
             // Marks mean files by numbers that each object has of its own.
             part(node, &source.options).map(|mut node| {
-                node.mark = Mark::default();
-                unmark(&mut node);
+                edit::remark(&mut node, &|_| Mark::default());
                 node
             })
         }
-    }
-}
-
-fn unmark(node: &mut Node) {
-    node.mark = Mark::default();
-    match &mut node.value {
-        Value::Scalar(..) => {}
-        Value::List(items) => items.iter_mut().for_each(unmark),
-        Value::Map(entries) => entries.iter_mut().for_each(|entry| {
-            unmark(&mut entry.key);
-            unmark(&mut entry.value);
-        }),
     }
 }
 
@@ -112,8 +99,7 @@ fn part(node: &Node, options: &FieldOptions) -> Result<Node, String> {
     let text = node.text().ok_or("a `delimiter` can only part a single value")?;
     let parts: Vec<&str> = text.split(&options.delimiter).collect();
     let part = usize::try_from(options.index).ok().and_then(|at| parts.get(at));
-    let part =
-        part.ok_or_else(|| format!("a replacement wants part {} of `{}`, which has {} parts", options.index, &**text, parts.len()))?;
+    let part = part.ok_or_else(|| format!("a replacement wants part {} of a text that has {} parts", options.index, parts.len()))?;
     let mut part_node = node.clone();
     edit::set_text(&mut part_node, part, node.mark);
     Ok(part_node)
@@ -134,7 +120,7 @@ fn apply_to_target(target: &ReplacementTarget, value: &Node, objects: &mut Objec
     let fields = if target.field_paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { target.field_paths.clone() };
     for object in objects.list_mut().iter_mut().filter(|object| is_target(object)) {
         for field in &fields {
-            let outcome = write(object.body_mut(), field, value, &target.options);
+            let outcome = write(object.body_mut(), field, value, &target.options).and_then(|()| edit::check_growth(object.body()));
             outcome.map_err(|problem| wrong(format!("{}: {problem}", object.id())))?;
         }
     }
@@ -206,7 +192,7 @@ fn retyped(node: &Node, text: &str) -> Result<Node, String> {
         Ok(scalar) if scalar.type_name() == new.type_name() && !matches!((&scalar, &new), (Scalar::Int(_), Scalar::Float(_))) => {
             Ok(plain.clone())
         }
-        Ok(scalar) => Err(format!("`{text}` can't replace `{}`, which is {}", &**old, scalar.type_name())),
+        Ok(scalar) => Err(format!("{} can't replace {}", new.type_name(), scalar.type_name())),
     }
 }
 

@@ -3,14 +3,11 @@
 //! It must not know files or layers: whoever makes a step has read what it needs.
 
 use crate::error::{Error, Stage};
-use crate::fields::FieldSpec;
-use crate::layer::Texts;
 use crate::object::Object;
 use crate::objects::Objects;
 use crate::patch::shape::Schemas;
 use crate::replacements::Replacements;
 use crate::values::AddValue;
-use crate::yaml::Mark;
 
 mod images;
 mod names;
@@ -24,6 +21,7 @@ pub(crate) use names::Affix;
 pub(crate) use namespace::{Namespace, Subjects};
 pub(crate) use patches::{Content, Document, JsonPatch, Patch, StrategicPatches};
 pub(crate) use replicas::Replicas;
+pub(crate) use texts::Texts;
 
 /// One step.
 #[derive(Debug)]
@@ -34,12 +32,8 @@ pub(crate) enum Step {
     Namespace(Namespace),
     Prefix(Affix),
     Suffix(Affix),
-    /// Labels or annotations.
-    Texts {
-        texts: Texts,
-        fields: Vec<FieldSpec>,
-        mark: Mark,
-    },
+    Labels(Texts),
+    Annotations(Texts),
     Replicas(Replicas),
     Images(Images),
     Replacements(Replacements),
@@ -49,6 +43,25 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// What kustomize calls the step.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::StrategicPatches(_) => "PatchStrategicMergeTransformer",
+            Self::Patch(_) => "PatchTransformer",
+            Self::JsonPatch(_) => "PatchJson6902Transformer",
+            Self::Namespace(_) => "NamespaceTransformer",
+            Self::Prefix(_) => "PrefixTransformer",
+            Self::Suffix(_) => "SuffixTransformer",
+            Self::Labels(_) => "LabelTransformer",
+            Self::Annotations(_) => "AnnotationsTransformer",
+            Self::Replicas(_) => "ReplicaCountTransformer",
+            Self::Images(_) => "ImageTagTransformer",
+            Self::Replacements(_) => "ReplacementTransformer",
+            Self::AddValue(_) => "ValueAddTransformer",
+            Self::Hash => "HashTransformer",
+        }
+    }
+
     /// Changes the objects.
     ///
     /// # Errors
@@ -61,7 +74,7 @@ impl Step {
             Self::Namespace(step) => step.apply(objects)?,
             Self::Prefix(step) => names::prefix(step, objects)?,
             Self::Suffix(step) => names::suffix(step, objects)?,
-            Self::Texts { texts, fields, mark } => texts::apply(texts, fields, *mark, objects)?,
+            Self::Labels(step) | Self::Annotations(step) => step.apply(objects)?,
             Self::Replicas(step) => step.apply(objects)?,
             Self::Images(step) => step.apply(objects)?,
             Self::Replacements(step) => step.apply(objects)?,

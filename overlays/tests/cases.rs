@@ -4,6 +4,8 @@
 //! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. Each `##` is a case of its
 //! own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Equal fingerprints, equal rendering: what counts among the inputs of a rendering, and what does not.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+
 use std::fs;
 use std::path::Path;
 

@@ -24,7 +24,9 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How long the holder may write after its last sign of life.
 pub const HELD_FOR: Duration = Duration::from_secs(10);
 /// How long one question about a lease may take; it must fit into what is left after a renewal is due.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How soon a renewal that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 /// The longest name of a Kubernetes object.
 const MOST_NAME: usize = 253;
 
@@ -109,6 +111,15 @@ impl Election {
         self.held_until = None;
     }
 
+    /// How long to wait before the next look or renewal. A renewal that failed is soon tried again, for time is short.
+    pub fn pause(&self, now: Instant) -> Duration {
+        match (self.held_until, self.next(now)) {
+            (Some(until), _) if now < until => (until - HELD_FOR + RENEW_EVERY).saturating_duration_since(now).max(RETRY),
+            (_, Move::Wait { free_in, .. }) => RENEW_EVERY.min(free_in),
+            _ => RENEW_EVERY,
+        }
+    }
+
     /// Whether we may write at `now`.
     pub fn holds(&self, now: Instant) -> bool {
         self.held_until.is_some_and(|until| now < until)
@@ -172,10 +183,8 @@ impl Lease {
 
     /// How long to wait before the next [`Lease::try_acquire`]; a random part keeps candidates apart.
     pub fn pause(&self, now: Instant) -> Duration {
-        match self.election.next(now) {
-            Move::Wait { free_in, .. } => RENEW_EVERY.mul_f64(0.8 + jitter() * 0.4).min(free_in + Duration::from_millis(50)),
-            _ => RENEW_EVERY,
-        }
+        let pause = self.election.pause(now);
+        if self.still_held(now) { pause } else { pause.mul_f64(1.0 + jitter() / 4.0) }
     }
 
     /// Takes the lease if it is free, renews it if it is ours, looks at it if another holds it. To be called again after [`Lease::pause`].
@@ -382,6 +391,17 @@ mod tests {
         let (start, mut me) = (Instant::now(), Election::new("me"));
         me.won(record("me", "2"), start);
         assert!(!me.holds(after(start, 10)), "an answer that took 4 s does not make the lease 4 s longer");
+    }
+
+    #[test]
+    fn a_renewal_that_failed_is_tried_again_while_there_is_time() {
+        let (start, mut me) = (Instant::now(), Election::new("me"));
+        me.won(record("me", "1"), start);
+        assert_eq!(me.pause(after(start, 1)), Duration::from_secs(4), "counted from the last renewal, however long it took");
+        assert_eq!(me.pause(after(start, 8)), RETRY);
+        me.observe(Some(record("other", "2")), after(start, 9));
+        assert_eq!(me.pause(after(start, 9)), RENEW_EVERY);
+        assert_eq!(me.pause(after(start, 22)), Duration::from_secs(2), "no later than it is free");
     }
 
     #[test]

@@ -206,9 +206,15 @@ fn client(tls: bool, ca: Option<&str>) -> Result<Client, String> {
     let builder = match (tls, ca) {
         (false, _) => builder.tls_certs_only([]),
         (true, None) => builder,
-        (true, Some(ca)) => builder.tls_certs_merge(Certificate::from_pem_bundle(ca.as_bytes()).map_err(|error| chain(&error))?),
+        (true, Some(ca)) => builder.tls_certs_merge(certificates(ca)?),
     };
     builder.build().map_err(|error| chain(&error))
+}
+
+/// What is no PEM is skipped by its reader, so that text of any kind would count as an empty list.
+fn certificates(ca: &str) -> Result<Vec<Certificate>, String> {
+    let all = Certificate::from_pem_bundle(ca.as_bytes()).map_err(|error| chain(&error))?;
+    if all.is_empty() { Err("there is none in `ca.crt`".to_owned()) } else { Ok(all) }
 }
 
 fn wants_bearer(headers: &HeaderMap) -> bool {

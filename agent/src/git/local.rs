@@ -50,6 +50,10 @@ pub(super) fn copy(path: &Path, commit: CommitId, limits: &Limits, intake: &mut 
 }
 
 fn open(path: &Path) -> Result<Repository, Error> {
+    // Else whoever may write a Sync could read the repositories of others, by the path of the cache.
+    if path.join(super::store::HELD).exists() {
+        return Err(Error::NotARepository { path: path.to_owned(), why: "it is the cache of an agent".to_owned() });
+    }
     Repository::open_ext(path, RepositoryOpenFlags::NO_SEARCH, None::<&Path>).map_err(|error| unopened(path, &error))
 }
 
@@ -119,18 +123,18 @@ impl<'a> Source<'a> {
         Ok(peeled)
     }
 
-    /// What an object is; `None` where it is missing. Everything that libgit2 is to read goes through here first.
+    /// What an object is; `None` where it is missing. Read whole, and so checked by its hash: git2 0.21 panics on a damaged header.
     fn kind(&self, id: Oid) -> Result<Option<ObjectType>, Error> {
         self.check_loose(id)?;
         let odb = self.repository.odb().map_err(|error| self.damaged(&error))?;
-        match odb.read_header(id) {
-            Ok((_, kind)) => Ok(Some(kind)),
+        match odb.read(id) {
+            Ok(object) => Ok(Some(object.kind())),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
             Err(error) => Err(self.damaged(&error)),
         }
     }
 
-    /// Reads a loose object to its end before libgit2 does: on one that is cut off, libgit2 1.9.7 never returns.
+    /// Reads a loose object to its end before libgit2 does, for every object that it is to read: on one that is cut off, libgit2 1.9.7 never returns.
     fn check_loose(&self, id: Oid) -> Result<(), Error> {
         let name = id.to_string();
         let file = self.directories.iter().map(|directory| directory.join(&name[..2]).join(&name[2..])).find(|file| file.exists());
@@ -148,32 +152,33 @@ impl<'a> Source<'a> {
 
     /// Finds the objects below a tree that the store lacks. What it has is complete, so nothing below needs a look.
     fn walk(&self, root: Oid, intake: &Intake<'_>, limits: &Limits, found: &mut Vec<Oid>) -> Result<(), Error> {
-        let mut seen = HashSet::new();
-        let mut open = vec![(root, 0)];
-        while let Some((id, depth)) = open.pop() {
+        let (mut seen, mut open) = (HashSet::new(), vec![(root, ObjectType::Tree, 0)]);
+        let odb = self.repository.odb().map_err(|error| self.damaged(&error))?;
+        while let Some((id, kind, depth)) = open.pop() {
             if intake.has(id) || !seen.insert(id) {
                 continue;
             }
-            let kind = self.kind(id)?.ok_or_else(|| self.broken(id, "it is missing"))?;
+            self.check_loose(id)?;
+            if !odb.exists(id) {
+                return Err(self.broken(id, "it is missing"));
+            }
             found.push(id);
             if found.len() as u64 > limits.objects || depth > DEPTH {
-                return Err(Error::TooLarge {
-                    url: SafeUrl::new(self.path.display().to_string()),
-                    what: "too many objects, or too deep",
-                    limit: limits.objects,
-                });
+                let url = SafeUrl::new(self.path.display().to_string());
+                return Err(Error::TooLarge { url, what: "too many objects, or too deep", limit: limits.objects });
             }
             if kind == ObjectType::Tree {
-                open.extend(self.children(id)?.into_iter().map(|child| (child, depth + 1)));
+                open.extend(self.children(id)?.into_iter().map(|(child, kind)| (child, kind, depth + 1)));
             }
         }
         Ok(())
     }
 
     /// What is in a directory; submodules are elsewhere.
-    fn children(&self, id: Oid) -> Result<Vec<Oid>, Error> {
+    fn children(&self, id: Oid) -> Result<Vec<(Oid, ObjectType)>, Error> {
         let tree = self.repository.find_tree(id).map_err(|error| self.damaged(&error))?;
-        Ok(tree.iter().filter(|entry| entry.kind() != Some(ObjectType::Commit)).map(|entry| entry.id()).collect())
+        let kinds = tree.iter().filter_map(|entry| Some((entry.id(), entry.kind()?)));
+        Ok(kinds.filter(|(_, kind)| *kind != ObjectType::Commit).collect())
     }
 
     fn pack(&self, objects: &[Oid], intake: &mut Intake<'_>) -> Result<(), Error> {

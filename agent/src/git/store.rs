@@ -18,6 +18,9 @@ use git2::{ObjectType, Odb, OdbPackwriter, Oid, Repository, RepositoryInitOption
 
 use super::{CommitId, Limits, protocol};
 
+/// The file that lists the commits that are complete.
+pub(super) const HELD: &str = "held";
+
 /// Why objects could not be taken in or found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -69,7 +72,7 @@ impl Store {
         }
         no_loose_objects(&store)?;
         whole_packs(&store)?;
-        let text = fs::read_to_string(store.join("held")).map_err(|error| Fault::Damaged(format!("it was not finished: {error}")))?;
+        let text = fs::read_to_string(store.join(HELD)).map_err(|error| Fault::Damaged(format!("it was not finished: {error}")))?;
         let held: Option<Vec<_>> = text.lines().map(CommitId::parse).collect();
         held.filter(|held| !held.is_empty()).ok_or_else(|| Fault::Damaged("its list of commits is no such list".to_owned()))
     }
@@ -173,7 +176,7 @@ fn fill(store: &Path, base: &[CommitId], commit: CommitId, limits: &Limits, feed
     })?;
     write(store, "shallow", &shallow(&read_shallow(store), &boundary))?;
     let held: Vec<_> = base.iter().copied().filter(|held| *held != commit).chain([commit]).collect();
-    write(store, "held", &held)?;
+    write(store, HELD, &held)?;
     Ok(tree)
 }
 

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use overlays::path::RepoPath;
-use overlays::tree::{Dir, Tree as _};
 use tokio::sync::mpsc;
 
-use super::{CommitId, Error, Reference, Revision};
+use super::Error;
 
 /// An editor saves with a handful of events, some milliseconds apart.
 const QUIET: Duration = Duration::from_millis(100);
@@ -54,22 +52,6 @@ impl WorkingTree {
     /// The directory, without links in its path.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The files as they are now.
-    pub fn tree(&self) -> Dir {
-        Dir::new(self.root.clone())
-    }
-
-    /// What the files are now, named by their content: equal content, equal revision. It is no commit of any repository.
-    ///
-    /// # Errors
-    /// [`Error::Store`] when a file cannot be read.
-    pub fn revision(&self) -> Result<Revision, Error> {
-        let unread = |why: String| Error::Store { path: self.root.clone(), why };
-        let id = self.tree().id(&RepoPath::root()).map_err(|error| unread(error.to_string()))?;
-        let tree = id.ok_or_else(|| unread("there is no file in it".to_owned()))?.0;
-        Ok(Revision { reference: Reference::Branch("working-tree".to_owned()), commit: CommitId(tree), tree })
     }
 }
 

@@ -116,15 +116,49 @@ pub(crate) fn restate_strings(parent: &mut Node, key: &str) {
     }
 }
 
-/// Says for all marks of a node which file of the rendering they are in.
-pub(crate) fn stamp(node: &mut Node, file: u32) {
-    node.mark.file = file;
+/// Changes all marks of a node.
+pub(crate) fn remark(node: &mut Node, change: &impl Fn(Mark) -> Mark) {
+    node.mark = change(node.mark);
     match &mut node.value {
         Value::Scalar(..) => {}
-        Value::List(items) => items.iter_mut().for_each(|item| stamp(item, file)),
+        Value::List(items) => items.iter_mut().for_each(|item| remark(item, change)),
         Value::Map(entries) => entries.iter_mut().for_each(|entry| {
-            stamp(&mut entry.key, file);
-            stamp(&mut entry.value, file);
+            remark(&mut entry.key, change);
+            remark(&mut entry.value, change);
         }),
     }
+}
+
+/// How deep an object may become. The parser allows less; steps put nodes into nodes.
+const MAX_DEPTH: usize = 500;
+
+/// How much an object may become by copying parts of it, in nodes and in bytes of text. The largest CRDs have some 100,000 nodes.
+const MAX_NODES: usize = 500_000;
+const MAX_BYTES: usize = 32 << 20;
+
+/// Refuses what copies make of an object that is copied into itself again and again, which doubles each time.
+///
+/// # Errors
+/// The object has become too deep or too large.
+pub(crate) fn check_growth(object: &Node) -> Result<(), String> {
+    let mut rest = (MAX_NODES, MAX_BYTES);
+    if weigh(object, MAX_DEPTH, &mut rest).is_some() {
+        return Ok(());
+    }
+    Err(format!("the object becomes more than {MAX_DEPTH} deep, or more than {MAX_NODES} values or {MAX_BYTES} bytes large"))
+}
+
+/// Takes a node from what is left; `None` if that is not enough.
+fn weigh(node: &Node, depth: usize, rest: &mut (usize, usize)) -> Option<()> {
+    let below = depth.checked_sub(1)?;
+    rest.0 = rest.0.checked_sub(1)?;
+    match &node.value {
+        Value::Scalar(text, ..) => rest.1 = rest.1.checked_sub(text.len())?,
+        Value::List(items) => items.iter().try_for_each(|item| weigh(item, below, rest))?,
+        Value::Map(entries) => entries.iter().try_for_each(|entry| {
+            weigh(&entry.key, below, rest)?;
+            weigh(&entry.value, below, rest)
+        })?,
+    }
+    Some(())
 }

@@ -24,11 +24,18 @@ pub(crate) struct Pointer {
 }
 
 impl Pointer {
-    fn new(text: &str) -> Self {
+    fn new(text: &str) -> Result<Self, String> {
         let unescaped = |step: &str| step.replace("~1", "/").replace("~0", "~");
-        Self { steps: text.split('/').skip(1).map(unescaped).collect(), text: text.to_owned() }
+        let steps: Vec<String> = text.split('/').skip(1).take(MAX_STEPS + 1).map(unescaped).collect();
+        if steps.len() > MAX_STEPS {
+            return Err(format!("a path of a JSON patch has more than {MAX_STEPS} steps"));
+        }
+        Ok(Self { steps, text: text.to_owned() })
     }
 }
+
+/// How long a path may be; real ones have some ten steps.
+const MAX_STEPS: usize = 200;
 
 /// Reads the operations of a patch, which is a list of maps.
 ///
@@ -44,11 +51,13 @@ pub(crate) fn operations(patch: &Node) -> Result<Vec<Operation>, String> {
 fn operation(item: &Node) -> Result<Operation, String> {
     let text = |key: &str| item.get(key).and_then(Node::text).map(|text| text.to_string());
     let name = text("op").ok_or("an operation of a JSON patch has no `op`")?;
-    let path = Pointer::new(&text("path").ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `path`"))?);
+    let path = Pointer::new(&text("path").ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `path`"))?)?;
     // Without a value kustomize takes null.
     let value = || item.get("value").map_or_else(|| Ok(Node::plain("null")), restated);
-    let from =
-        || text("from").map(|from| Pointer::new(&from)).ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `from`"));
+    let from = || match text("from") {
+        Some(from) => Pointer::new(&from),
+        None => Err(format!("the operation `{name}` of a JSON patch has no `from`")),
+    };
     match name.as_str() {
         "add" => Ok(Operation::Add(path, value()?)),
         "remove" => Ok(Operation::Remove(path)),
@@ -101,10 +110,12 @@ pub(crate) fn apply(object: &mut Node, operations: &[Operation]) -> Result<(), S
             Operation::Move(from, path) => {
                 let value = remove(object, from)?;
                 add(object, path, value)?;
+                edit::check_growth(object)?;
             }
             Operation::Copy(from, path) => {
                 let value = get(object, from).cloned().ok_or_else(|| missing("copy", from))?;
                 add(object, path, value)?;
+                edit::check_growth(object)?;
             }
             Operation::Test(path, value) => test(object, path, value)?,
         }
@@ -245,6 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn where_kustomize_follows_the_standard_so_does_this() {
+        let object = serde_json::json!({"a": {"b": [1, 2, {"c": "x"}]}, "d/e~f": null});
+        let patches = [
+            serde_json::json!([{"op": "add", "path": "/a/b/1", "value": [true]}, {"op": "remove", "path": "/a/b/3/c"}]),
+            serde_json::json!([{"op": "replace", "path": "/a/b/0", "value": {"x": 1.5}}, {"op": "copy", "from": "/a/b", "path": "/g"}]),
+            serde_json::json!([{"op": "move", "from": "/d~1e~0f", "path": "/a/h"}, {"op": "test", "path": "/a/h", "value": null}]),
+            serde_json::json!([{"op": "add", "path": "/a/b/9", "value": 1}]),
+            serde_json::json!([{"op": "remove", "path": "/a/z"}]),
+            serde_json::json!([{"op": "test", "path": "/a/b/0", "value": 2}]),
+        ];
+        for patch in patches {
+            let mut expected = object.clone();
+            let standard = json_patch::patch(&mut expected, &serde_json::from_value::<json_patch::Patch>(patch.clone()).unwrap());
+            let mut found = Node::from_json(&object);
+            let outcome = operations(&Node::from_json(&patch)).and_then(|operations| apply(&mut found, &operations));
+            assert_eq!(outcome.is_ok(), standard.is_ok(), "{patch}");
+            if standard.is_ok() {
+                assert_eq!(found.to_json(Dialect::Resource).unwrap(), expected, "{patch}");
+            }
+        }
+    }
+
+    #[test]
     fn a_value_is_read_as_yaml_1_1() {
         check("{a: 1}", "[{op: replace, path: /a, value: yes}]", Ok("{a: true}"));
         check("{a: 1}", "[{op: replace, path: /a, value: 0644}]", Ok("{a: 420}"));
@@ -257,5 +291,16 @@ mod tests {
         check("{a: [1]}", "[{op: replace, path: /a/7, value: 1}]", Err("`/a/7`"));
         check("{a: 1}", "[{op: test, path: /a, value: 2}]", Err("`/a`"));
         check("{a: 1}", "[{op: frob, path: /a}]", Err("`frob`"));
+    }
+
+    #[test]
+    fn an_object_that_is_copied_into_itself_again_and_again_is_refused() {
+        let copies: Vec<String> = (0..40).map(|at| format!("{{op: copy, from: /a, path: /a/b{at}}}")).collect();
+        check("{a: {}}", &format!("[{}]", copies.join(", ")), Err("becomes more than"));
+        let moves: Vec<String> = (0..600)
+            .map(|_| "{op: move, from: /a, path: /b}, {op: add, path: /a, value: {}}, {op: move, from: /b, path: /a/b}".to_owned())
+            .collect();
+        check("{a: {}}", &format!("[{}]", moves.join(", ")), Err("becomes more than"));
+        check("{a: {}}", &format!("[{{op: add, path: {}, value: 1}}]", "/a".repeat(300)), Err("steps"));
     }
 }

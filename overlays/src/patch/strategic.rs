@@ -5,9 +5,11 @@
 //! kyaml walks pairs of nodes. Where only the patch has a part, that part becomes both sides of the pair, which is why nulls and
 //! directives below it are obeyed too.
 
+use std::collections::{HashMap, HashSet};
+
 use super::shape::{Schema, Schemas};
 use crate::fields::edit;
-use crate::yaml::{Entry, Node, Style, Text, Value};
+use crate::yaml::{Entry, Mark, Node, Style, Text, Value};
 
 /// Merges a patch into an object. `None`: the patch deletes it.
 ///
@@ -59,6 +61,9 @@ enum Directive {
 }
 
 const DIRECTIVE: &str = "$patch";
+
+/// How many items a list may have that is merged by key. Merging compares all with all; lists of containers, ports and variables have some tens.
+const MAX_ITEMS: usize = 5_000;
 
 impl Pair {
     fn new(object: Option<Node>, patch: Option<Node>) -> Self {
@@ -156,12 +161,15 @@ impl<'a> Merger<'a> {
     }
 
     fn both(&self, object: Node, patch: Node, schema: Option<Schema<'a>>) -> Result<Node, String> {
-        let Value::Map(mut additions) = patch.value else { return Ok(object) };
+        let Value::Map(additions) = patch.value else { return Ok(object) };
+        let places: HashMap<Text, usize> = additions.iter().enumerate().map(|(at, entry)| (key_text(entry).into(), at)).collect();
+        let mut additions: Vec<Option<Entry>> = additions.into_iter().map(Some).collect();
         let mut merged = self.entries(object, schema, |entry, value| {
-            let at = additions.iter().position(|addition| addition.key.text() == entry.key.text());
-            Pair::new(Some(value), at.map(|at| additions.remove(at).value))
+            let at = entry.key.text().and_then(|key| places.get(key));
+            let addition = at.and_then(|at| additions.get_mut(*at)).and_then(Option::take);
+            Pair::new(Some(value), addition.map(|addition| addition.value))
         })?;
-        let added = Node { value: Value::Map(additions), mark: merged.mark };
+        let added = Node { value: Value::Map(additions.into_iter().flatten().collect()), mark: merged.mark };
         let added = self.entries(added, schema, |_, value| Pair::Patch(value))?;
         if let (Value::Map(entries), Value::Map(more)) = (&mut merged.value, added.value) {
             entries.extend(more);
@@ -191,6 +199,9 @@ impl<'a> Merger<'a> {
     }
 
     fn merge_items(&self, lists: Lists, keys: &[&str], schema: Option<Schema<'a>>) -> Result<Node, String> {
+        if lists.len() > MAX_ITEMS {
+            return Err(format!("a list that is merged by `{}` has more than {MAX_ITEMS} items", keys.join("`, `")));
+        }
         let mut values = lists.key_values(keys);
         if keys.len() > 1 {
             complete(&mut values);
@@ -279,7 +290,7 @@ fn take_item_directive(list: &mut Node) -> Result<Directive, String> {
 struct Lists {
     object: Vec<Node>,
     patch: Patch,
-    mark: crate::yaml::Mark,
+    mark: Mark,
 }
 
 /// The patch's side of a list.
@@ -307,6 +318,10 @@ impl Patch {
 }
 
 impl Lists {
+    fn len(&self) -> usize {
+        self.object.len() + if let Patch::Own(items) = &self.patch { items.len() } else { 0 }
+    }
+
     /// The values at the merge keys of all items, the patch's first: its items come first in the outcome.
     fn key_values(&self, keys: &[&str]) -> Vec<Vec<Text>> {
         let none = || Text::from("");
@@ -316,7 +331,7 @@ impl Lists {
         };
         let patch: &[Node] = if let Patch::Own(items) = &self.patch { items } else { &[] };
         let mut values: Vec<Vec<Text>> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for item in patch.iter().chain(&self.object) {
             let value = of(item);
             if seen.insert(value.clone()) {
@@ -328,7 +343,7 @@ impl Lists {
 
     fn merge_scalars(self) -> Node {
         let patch = if let Patch::Own(items) = self.patch { items } else { Vec::new() };
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let is_new = |item: &Node| item.text().is_none_or(|text| seen.insert(text.clone()));
         let items = patch.into_iter().chain(self.object).filter(is_new).collect();
         Node { value: Value::List(items), mark: self.mark }

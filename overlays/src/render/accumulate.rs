@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::provenance::note_step;
 use super::{Accumulated, Build, Layer};
 use crate::error::{Error, Errors, Stage};
 use crate::generate::{self, Behavior, Kind as Generated};
@@ -17,6 +18,11 @@ use crate::yaml::Mark;
 
 /// How deep layers may include each other. Cycles are found by themselves; this bounds the stack.
 const MAX_DEPTH: usize = 100;
+
+/// How many layers may be included, and how many objects there may be: a layer that includes the next one twice, and so on, doubles
+/// them at each level.
+const MAX_LAYERS: usize = 10_000;
+const MAX_OBJECTS: usize = 100_000;
 
 impl Build<'_> {
     /// Does all that a layer says, on top of what is there: nothing for a kustomization, what its parent has for a component.
@@ -69,7 +75,8 @@ impl Build<'_> {
         match self.source.resolve(&path)? {
             Some((_, Kind::File)) => {
                 self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
-                let objects = self.resources(&path)?;
+                let mut objects = self.resources(&path)?;
+                objects.iter_mut().for_each(|object| self.note_file(object, &path));
                 self.append(layer, objects, *mark, &mut into.objects)
             }
             Some((path, Kind::Directory)) => {
@@ -130,6 +137,10 @@ impl Build<'_> {
         if above.len() >= MAX_DEPTH {
             return Err(at(self, Error::new(Stage::Layer, format!("layers include each other more than {MAX_DEPTH} deep"))));
         }
+        self.entered += 1;
+        if self.entered > MAX_LAYERS {
+            return Err(at(self, Error::new(Stage::Layer, format!("more than {MAX_LAYERS} layers are included"))));
+        }
         self.layer(path, false).map_err(|error| at(self, error))
     }
 
@@ -144,6 +155,10 @@ impl Build<'_> {
 
     /// Adds objects; all those that are there already are told.
     pub(super) fn append(&mut self, layer: &Layer, objects: Vec<Object>, mark: Mark, into: &mut Objects) -> Result<(), Errors> {
+        if into.list().len() + objects.len() > MAX_OBJECTS {
+            let message = format!("there are more than {MAX_OBJECTS} objects");
+            return Err(self.error(layer, Stage::Object, message, mark).hint("split the tree into several apps").into());
+        }
         let mut errors = Vec::new();
         for object in objects {
             if let Err((object, at)) = into.push(object) {
@@ -166,8 +181,12 @@ impl Build<'_> {
             let options = &kustomization.generator_options;
             let generated = generate::generate(&mut self.source, &layer.directory, &layer.file, kind, generator, options);
             let behavior = Behavior::new(&generator.value.behavior);
-            let outcome = generated.and_then(|object| absorb(objects, object, behavior));
-            errors.extend(outcome.err().map(|error| self.source.place(error, &layer.file, generator.mark)));
+            let note = self.own_note(layer, if kind == Generated::Secret { "SecretGenerator" } else { "ConfigMapGenerator" });
+            let outcome = generated.and_then(|mut object| {
+                object.history.made = note;
+                absorb(objects, object, behavior)
+            });
+            errors.extend(outcome.err().map(|error| generate::place(&self.source, kind, &layer.file, error, generator.mark)));
         }
         let helm = kustomization.helm_charts.first().map(|chart| chart.mark);
         let helm = helm.or_else(|| kustomization.helm_chart_inflation_generator.first().map(|chart| chart.mark));
@@ -185,6 +204,7 @@ impl Build<'_> {
         for (step, mark) in self.steps(layer, &config)? {
             let outcome = step.apply(&mut into.objects, &self.schemas);
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
+            note_step(&mut into.objects, self.own_note(layer, step.kind()).as_ref());
         }
         self.run_transformers(layer, above, &layer.kustomization.transformers, into)
     }

@@ -7,22 +7,24 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::accumulate::absorb;
+use super::provenance::note_step;
 use super::{Accumulated, Build, Layer};
 use crate::error::{Error, Errors, Stage};
 use crate::fields::config::NameReference;
 use crate::fields::{Config, FieldSpec, Gvk};
 use crate::generate::{self, Behavior, Kind as Generated};
 use crate::layer::decode::Mode;
-use crate::layer::{self, Field, GeneratorOptions, Image, Metadata, Placed, Replacement, Replica, Texts, decode};
+use crate::layer::{self, Field, GeneratorOptions, Image, Metadata, Placed, Replacement, Replica, decode};
 use crate::object::Object;
 use crate::objects::Objects;
 use crate::path::RepoPath;
 use crate::select::Selector;
-use crate::transform::{Affix, Images, Namespace, Replicas, Step, Subjects};
+use crate::transform::{Affix, Images, Namespace, Replicas, Step, Subjects, Texts};
 use crate::values::{AddValue, ValueTarget};
 use crate::yaml::{Dialect, Mark, Node, Scalar, Style, Value};
 
 mod crds;
+mod iam;
 
 /// A file of `configurations`.
 #[derive(Debug, Default, Deserialize)]
@@ -85,8 +87,8 @@ impl From<Additions> for Config {
 struct Described {
     metadata: Metadata,
     field_specs: Option<Vec<Field>>,
-    labels: Texts,
-    annotations: Texts,
+    labels: layer::Texts,
+    annotations: layer::Texts,
     image_tag: Image,
     prefix: String,
     suffix: String,
@@ -166,6 +168,7 @@ impl Build<'_> {
         let kind = match object.kind() {
             "ConfigMapGenerator" => Generated::ConfigMap,
             "SecretGenerator" => Generated::Secret,
+            "IAMPolicyGenerator" => return self.run_iam_generator(object, objects),
             other => return Err(not_here(other, "generator")),
         };
         let file = object.origin().file.clone();
@@ -183,8 +186,18 @@ impl Build<'_> {
         or(&mut args.namespace, described.metadata.namespace);
         let behavior = Behavior::new(&args.behavior);
         let generator = Placed { value: args, mark };
-        let object = generate::generate(&mut self.source, &layer.directory, &layer.file, kind, &generator, &GeneratorOptions::default())?;
-        absorb(objects, object, behavior)
+        let mut made = generate::generate(&mut self.source, &layer.directory, &layer.file, kind, &generator, &GeneratorOptions::default())?;
+        made.history.made = self.described_note(object);
+        absorb(objects, made, behavior)
+    }
+
+    fn run_iam_generator(&self, object: &Object, objects: &mut Objects) -> Result<(), Error> {
+        let node = as_config(object.body());
+        let account: Result<iam::Account, _> = decode::decode(&node, Mode::Step);
+        let account = account.map_err(|wrong| self.source.wrong(wrong, Stage::Generate, &object.origin().file))?;
+        let mut account = account.object(object).map_err(|problem| Error::new(Stage::Generate, problem))?;
+        account.history.made = self.described_note(object);
+        absorb(objects, account, Behavior::Create)
     }
 
     /// Runs what `transformers` names.
@@ -199,11 +212,13 @@ impl Build<'_> {
         let mut steps = Vec::new();
         for (object, mark) in &described {
             let made = self.described_steps(layer, object, *mark);
-            steps.extend(made.map_err(|error| self.source.place(error, &layer.file, *mark))?.into_iter().map(|step| (step, *mark)));
+            let made = made.map_err(|error| self.source.place(error, &layer.file, *mark))?;
+            steps.push((made, self.described_note(object), *mark));
         }
-        for (step, mark) in steps {
-            let outcome = step.apply(&mut into.objects, &self.schemas);
+        for (steps, note, mark) in steps {
+            let outcome = steps.iter().try_for_each(|step| step.apply(&mut into.objects, &self.schemas));
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
+            note_step(&mut into.objects, note.as_ref());
         }
         Ok(())
     }
@@ -232,10 +247,10 @@ impl Build<'_> {
             None => Err(Error::new(Stage::Transform, format!("a {} needs `fieldSpecs`", object.kind()))),
         };
         let affix = |text: &String| -> Result<Affix, Error> { Ok(Affix { text: text.clone(), fields: wants_fields()?, mark }) };
-        let texts = |texts: &Texts| Step::Texts { texts: texts.clone(), fields: fields(), mark };
+        let texts = |texts: &layer::Texts| Texts { texts: texts.clone(), fields: fields(), mark };
         Ok(vec![match object.kind() {
-            "AnnotationsTransformer" => texts(&described.annotations),
-            "LabelTransformer" => texts(&described.labels),
+            "AnnotationsTransformer" => Step::Annotations(texts(&described.annotations)),
+            "LabelTransformer" => Step::Labels(texts(&described.labels)),
             "ImageTagTransformer" => Step::Images(Images::new(described.image_tag.clone(), fields(), mark)),
             "NamespaceTransformer" => Step::Namespace(namespace(&described, fields(), mark)?),
             "PrefixTransformer" => Step::Prefix(affix(&described.prefix)?),

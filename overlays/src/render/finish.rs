@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Accumulated, Build, Fingerprint, Options};
+use super::{Accumulated, Build, Fingerprint, Options, provenance};
 use crate::error::{Error, Errors, Stage};
 use crate::fields::edit;
 use crate::layer::{LegacySortOptions, SortOptions};
 use crate::object::{Object, Origin};
+use crate::objects::duplicate;
 use crate::order::{self, Order};
 use crate::path::RepoPath;
 use crate::references;
@@ -59,10 +60,14 @@ impl Build<'_> {
             return Ok((self.finish(plain, None, options)?, BTreeMap::new()));
         }
         let layer = self.layer(root, true)?;
+        let wanted = layer.kustomization.build_metadata.as_slice();
+        self.noted_from = (!wanted.is_empty()).then(|| layer.directory.clone());
         let accumulated = self.accumulate(&layer, &[], Accumulated::default())?;
         let sorting = layer.kustomization.sort_options.as_ref();
         let finished = self.finish(accumulated, sorting, options);
-        let objects = finished.map_err(|errors| Errors(errors.0.into_iter().map(|error| self.in_file(error, &layer.file)).collect()))?;
+        let in_file = |errors: Errors| Errors(errors.0.into_iter().map(|error| self.in_file(error, &layer.file)).collect());
+        let mut objects = finished.map_err(in_file)?;
+        provenance::write(&mut objects, wanted);
         Ok((objects, layer.kustomization.metadata.annotations))
     }
 
@@ -77,10 +82,7 @@ impl Build<'_> {
         references::fix(&mut objects, &config)?;
         vars.resolve(&mut objects, &config.var_references)?;
         objects.retain(|object| object.annotation(LOCAL).is_none_or(|value| value == "false"));
-        if let Some(object) = objects.iter().find(|object| object.name().is_empty() || object.kind().is_empty()) {
-            let message = format!("a step took the name or kind of the object at {}", object.origin());
-            return Err(Error::new(Stage::Transform, message).at(object.origin().clone()).into());
-        }
+        check(&objects)?;
         sort(&mut objects, sorting, options.order).map_err(|message| Error::new(Stage::Layer, message))?;
         let files = self.source.files();
         for object in &mut objects {
@@ -89,6 +91,19 @@ impl Build<'_> {
         }
         Ok(objects)
     }
+}
+
+/// Whether the outcome is a set of objects at all: patches and replacements may do anything.
+fn check(objects: &[Object]) -> Result<(), Error> {
+    // A kind that ends in `List` may be without a name, even where it lists nothing.
+    let lacks = |object: &&Object| object.kind().is_empty() || (object.name().is_empty() && !object.kind().ends_with("List"));
+    if let Some(object) = objects.iter().find(lacks) {
+        let message = format!("a step took the name or kind of the object at {}", object.origin());
+        return Err(Error::new(Stage::Transform, message).at(object.origin().clone()));
+    }
+    let Some((one, other)) = duplicate(objects) else { return Ok(()) };
+    let message = format!("two objects have become {}: those at {} and at {}", one.id(), one.origin(), other.origin());
+    Err(Error::new(Stage::Transform, message).at(other.origin().clone()).hint("look at what renames them: prefixes, patches, hashes"))
 }
 
 fn sort(objects: &mut [Object], sorting: Option<&SortOptions>, order: Order) -> Result<(), String> {

@@ -43,10 +43,12 @@ impl Build<'_> {
                 .hint(format!("add one named {}", FILE_NAMES.join(", ")))
         })?;
         let blob = self.source.read(&file)?;
-        let empty = || Error::new(Stage::Layer, format!("`{file}` is empty")).at(Origin { file: file.clone(), line: 0, column: 0 });
+        let empty = || Error::new(Stage::Layer, format!("`{file}` is empty")).at(origin(&file, Mark::default()));
         let node = self.source.config(&file, &blob)?.ok_or_else(empty)?;
-        let mut kustomization: Kustomization =
-            decode::decode(&node, decode::Mode::Kustomization).map_err(|wrong| self.source.wrong(wrong, Stage::Layer, &file))?;
+        let mut kustomization: Kustomization = decode::decode(&node, decode::Mode::Kustomization).map_err(|wrong| match wrong.mark {
+            Some(mark) if is_secret(&node, mark) => Error::new(Stage::Layer, wrong.message).at(origin(&file, mark)),
+            _ => self.source.wrong(wrong, Stage::Layer, &file),
+        })?;
         if says_nothing(&node) {
             return Err(empty());
         }
@@ -76,7 +78,7 @@ impl Build<'_> {
     /// The first layer that says so decides which schemas hold in the whole tree.
     fn take_schemas(&mut self, layer: &Layer, is_root: bool) -> Result<(), Error> {
         let openapi = &layer.kustomization.openapi;
-        let wrong = |message: &str| Error::new(Stage::Layer, message).at(Origin { file: layer.file.clone(), line: 0, column: 0 });
+        let wrong = |message: &str| Error::new(Stage::Layer, message).at(origin(&layer.file, Mark::default()));
         match (openapi.get("path"), openapi.get("version")) {
             (None, None) => Ok(()),
             (Some(_), Some(_)) => Err(wrong("`openapi` has both `path` and `version`; only one can be given")),
@@ -106,6 +108,16 @@ impl Build<'_> {
         let found = objects(&documents, path);
         found.map_err(|(message, mark)| self.source.place(Error::new(Stage::Object, message), path, mark))
     }
+}
+
+fn origin(file: &RepoPath, mark: Mark) -> Origin {
+    Origin { file: file.clone(), line: mark.line, column: mark.column }
+}
+
+/// Whether a place is within `secretGenerator`, whose lines must not be shown.
+fn is_secret(node: &Node, mark: Mark) -> bool {
+    let above = node.entries().iter().filter(|entry| entry.key.mark.line <= mark.line).max_by_key(|entry| entry.key.mark.line);
+    above.and_then(|entry| entry.key.text()).is_some_and(|key| key.eq_ignore_ascii_case("secretGenerator"))
 }
 
 /// Whether a kustomization says nothing but what it is.

@@ -1,15 +1,17 @@
 //! A directory without a kustomization file: everything below it that is YAML or JSON.
 //!
-//! It must not know kustomizations; a directory that holds one, below a plain one, is no part of it.
+//! It must not know what kustomizations say: a directory that holds one, below a plain one, is a layer and taken as a whole, as Flux does.
 
 use std::collections::BTreeSet;
 
 use super::{Accumulated, Build};
 use crate::error::{Error, Errors, Stage};
 use crate::layer::FILE_NAMES;
+use crate::object::Object;
 use crate::objects::Objects;
 use crate::path::RepoPath;
 use crate::tree::Kind;
+use crate::yaml::Mark;
 
 /// The file that says what is no manifest.
 const IGNORE: &str = ".plimsollignore";
@@ -19,26 +21,47 @@ const MAX_FILES: usize = 20_000;
 const MAX_DIRECTORIES: usize = 20_000;
 const MAX_DEPTH: usize = 50;
 
+/// A part of a plain directory.
+enum Part {
+    File(RepoPath),
+    Layer(RepoPath),
+}
+
 impl Build<'_> {
     /// The objects of all files below a directory.
     pub(super) fn plain(&mut self, root: &RepoPath) -> Result<Accumulated, Errors> {
         self.source.enter(root);
-        let mut files = Vec::new();
+        let mut found = Vec::new();
         let mut seen = BTreeSet::from([root.clone()]);
-        self.collect(root, &Ignore::default(), &mut seen, &mut files)?;
+        self.collect(root, &Ignore::default(), &mut seen, &mut found)?;
         let mut all = Accumulated::default();
         let mut errors = Vec::new();
-        for file in files {
-            match self.resources(&file) {
-                Ok(objects) => {
-                    for object in objects {
-                        errors.extend(all.objects.push(object).err().map(|(object, at)| twice(&all.objects, &object, at)));
-                    }
-                }
-                Err(error) => errors.push(error),
+        for part in found {
+            let objects = match part {
+                Part::File(file) => self.resources(&file).map_err(Errors::from),
+                Part::Layer(directory) => self.layer_below(&directory, &mut all),
+            };
+            for object in objects.unwrap_or_else(|more| {
+                errors.extend(more.0);
+                Vec::new()
+            }) {
+                errors.extend(all.objects.push(object).err().map(|(object, at)| twice(&all.objects, &object, at)));
             }
         }
         if errors.is_empty() { Ok(all) } else { Err(Errors(errors)) }
+    }
+
+    /// The objects of a layer. A component is for other layers to name, and has none of its own.
+    fn layer_below(&mut self, directory: &RepoPath, all: &mut Accumulated) -> Result<Vec<Object>, Errors> {
+        let layer = self.layer(directory, false)?;
+        if layer.kustomization.is_component() {
+            return Ok(Vec::new());
+        }
+        let Accumulated { objects, config, vars } = self.accumulate(&layer, &[], Accumulated::default())?;
+        let wrong = |problem: String| self.error(&layer, Stage::Layer, problem, Mark::default());
+        all.config = all.config.merge(&config).map_err(wrong)?;
+        all.vars.merge(vars).map_err(wrong)?;
+        Ok(objects.into_list())
     }
 
     /// `seen` are the directories that were read, so that links can't lead in circles.
@@ -47,9 +70,9 @@ impl Build<'_> {
         directory: &RepoPath,
         ignore: &Ignore,
         seen: &mut BTreeSet<RepoPath>,
-        files: &mut Vec<RepoPath>,
+        found: &mut Vec<Part>,
     ) -> Result<(), Error> {
-        if seen.len() > MAX_DIRECTORIES || files.len() > MAX_FILES || directory.segments().count() > MAX_DEPTH {
+        if seen.len() > MAX_DIRECTORIES || found.len() > MAX_FILES || directory.segments().count() > MAX_DEPTH {
             let message = format!(
                 "`{directory}` is more than a plain directory may be: {MAX_FILES} files in {MAX_DIRECTORIES} directories, {MAX_DEPTH} deep"
             );
@@ -67,10 +90,10 @@ impl Build<'_> {
                 continue;
             }
             match kind {
-                Kind::Directory => self.collect_below(&path, &ignore, seen, files)?,
+                Kind::Directory => self.collect_below(&path, &ignore, seen, found)?,
                 Kind::File if is_manifest(name) => {
                     self.source.resolve(&path)?;
-                    files.push(path);
+                    found.push(Part::File(path));
                 }
                 Kind::File => {}
             }
@@ -83,13 +106,17 @@ impl Build<'_> {
         path: &RepoPath,
         ignore: &Ignore,
         seen: &mut BTreeSet<RepoPath>,
-        files: &mut Vec<RepoPath>,
+        found: &mut Vec<Part>,
     ) -> Result<(), Error> {
         let Some((real, _)) = self.source.resolve(path)? else { return Ok(()) };
-        if !seen.insert(real) || self.kustomization_file(path)?.is_some() {
+        if !seen.insert(real.clone()) {
             return Ok(());
         }
-        self.collect(path, ignore, seen, files)
+        if self.kustomization_file(&real)?.is_some() {
+            found.push(Part::Layer(real));
+            return Ok(());
+        }
+        self.collect(path, ignore, seen, found)
     }
 }
 
@@ -101,7 +128,7 @@ fn is_manifest(name: &str) -> bool {
     !FILE_NAMES.contains(&name) && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-fn twice(objects: &Objects, object: &crate::object::Object, at: usize) -> Error {
+fn twice(objects: &Objects, object: &Object, at: usize) -> Error {
     let other = objects.get(at).map(|other| other.origin().to_string()).unwrap_or_default();
     Error::new(Stage::Object, format!("{} is there twice: at {other} and at {}", object.id(), object.origin()))
         .at(object.origin().clone())

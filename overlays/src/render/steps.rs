@@ -6,11 +6,11 @@ use super::{Build, Layer};
 use crate::error::{Error, Stage};
 use crate::fields::config::merge_specs;
 use crate::fields::{Config, FieldSpec, edit};
-use crate::layer::{self, Label, Placed, Replacement, decode};
+use crate::layer::{self, Kustomization, Label, Placed, Replacement, decode};
 use crate::object::Origin;
 use crate::patch::json6902;
 use crate::replacements::Replacements;
-use crate::transform::{Affix, Content, Document, Images, JsonPatch, Namespace, Patch, Replicas, Step, StrategicPatches, Subjects};
+use crate::transform::{Affix, Content, Document, Images, JsonPatch, Namespace, Patch, Replicas, Step, StrategicPatches, Subjects, Texts};
 use crate::yaml::{self, Mark, Node, Value};
 
 /// A step, and where it is asked for.
@@ -211,28 +211,13 @@ impl Place {
     }
 
     fn stamp(&self, node: &mut Node) {
-        if self.inline.is_some() {
-            shift(node, &|mark| self.mark(mark));
-        }
-        edit::stamp(node, self.number);
+        edit::remark(node, &|mark| Mark { file: self.number, ..self.mark(mark) });
     }
 
     fn yaml_error(&self, error: &yaml::Error) -> Error {
         let mark = self.mark(error.mark());
         let origin = Origin { file: self.file.clone(), line: mark.line, column: mark.column };
         Error::new(Stage::Yaml, error.message()).at(origin).with_line(error.line_text())
-    }
-}
-
-fn shift(node: &mut Node, moved: &impl Fn(Mark) -> Mark) {
-    node.mark = moved(node.mark);
-    match &mut node.value {
-        Value::Scalar(..) => {}
-        Value::List(items) => items.iter_mut().for_each(|item| shift(item, moved)),
-        Value::Map(entries) => entries.iter_mut().for_each(|entry| {
-            shift(&mut entry.key, moved);
-            shift(&mut entry.value, moved);
-        }),
     }
 }
 
@@ -251,34 +236,44 @@ fn documents(nodes: Vec<Node>, place: &Place) -> Result<Vec<Document>, (String, 
 
 /// The steps between the two kinds of patches: namespace, prefix, suffix, labels, annotations.
 fn names_and_labels(layer: &Layer, config: &Config) -> Result<Vec<PlacedStep>, (String, Mark)> {
+    let mut steps = names(layer, config);
     let said = &layer.kustomization;
+    let texts =
+        |texts: &layer::Texts, fields: &[FieldSpec], mark| Texts { texts: texts.clone(), fields: fields.to_vec(), mark: layer.mark(mark) };
+    for Placed { value, mark } in &said.labels {
+        let fields = label_fields(value, config).map_err(|problem| (problem, *mark))?;
+        steps.push((Step::Labels(texts(&value.pairs, &fields, *mark)), *mark));
+    }
+    let (labels, annotations) = (&said.common_labels, &said.common_annotations);
+    if !labels.value.is_empty() || !said.labels.is_empty() {
+        steps.push((Step::Labels(texts(&labels.value, &config.common_labels, labels.mark)), labels.mark));
+    }
+    if !annotations.value.is_empty() {
+        steps.push((Step::Annotations(texts(&annotations.value, &config.common_annotations, annotations.mark)), annotations.mark));
+    }
+    Ok(steps)
+}
+
+fn names(layer: &Layer, config: &Config) -> Vec<PlacedStep> {
+    let Kustomization { namespace, name_prefix, name_suffix, .. } = &layer.kustomization;
     let affix = |text: &Placed<String>, fields: &[FieldSpec]| Affix {
         text: text.value.clone(),
         fields: fields.to_vec(),
         mark: layer.mark(text.mark),
     };
-    let mut steps = vec![
-        (
-            Step::Namespace(Namespace {
-                name: said.namespace.value.clone(),
-                fields: config.namespace.clone(),
-                unset_only: false,
-                subjects: Subjects::NamedDefault,
-                mark: layer.mark(said.namespace.mark),
-            }),
-            said.namespace.mark,
-        ),
-        (Step::Prefix(affix(&said.name_prefix, &config.name_prefix)), said.name_prefix.mark),
-        (Step::Suffix(affix(&said.name_suffix, &config.name_suffix)), said.name_suffix.mark),
-    ];
-    for Placed { value, mark } in &said.labels {
-        let fields = label_fields(value, config).map_err(|problem| (problem, *mark))?;
-        steps.push((Step::Texts { texts: value.pairs.clone(), fields, mark: layer.mark(*mark) }, *mark));
+    let mut steps = Vec::new();
+    if !namespace.value.is_empty() {
+        let (name, fields, mark) = (namespace.value.clone(), config.namespace.clone(), layer.mark(namespace.mark));
+        let step = Namespace { name, fields, unset_only: false, subjects: Subjects::NamedDefault, mark };
+        steps.push((Step::Namespace(step), namespace.mark));
     }
-    for (texts, fields) in [(&said.common_labels, &config.common_labels), (&said.common_annotations, &config.common_annotations)] {
-        steps.push((Step::Texts { texts: texts.value.clone(), fields: fields.clone(), mark: layer.mark(texts.mark) }, texts.mark));
+    if !name_prefix.value.is_empty() {
+        steps.push((Step::Prefix(affix(name_prefix, &config.name_prefix)), name_prefix.mark));
     }
-    Ok(steps)
+    if !name_suffix.value.is_empty() {
+        steps.push((Step::Suffix(affix(name_suffix, &config.name_suffix)), name_suffix.mark));
+    }
+    steps
 }
 
 /// The fields that an entry of `labels` goes into.

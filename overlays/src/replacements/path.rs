@@ -28,6 +28,9 @@ pub(super) fn split(path: &str) -> Vec<String> {
     steps
 }
 
+/// How long a path may be; real ones have some ten steps.
+const MAX_STEPS: usize = 200;
+
 enum Step<'p> {
     Key(&'p str),
     Index(usize),
@@ -98,6 +101,9 @@ pub(super) fn for_each(
     create: Create<'_>,
     set: &mut dyn FnMut(&mut Node) -> Result<(), String>,
 ) -> Result<usize, String> {
+    if steps.len() > MAX_STEPS {
+        return Err(format!("a field path has more than {MAX_STEPS} steps"));
+    }
     let Some((text, rest)) = steps.split_first() else {
         return set(node).map(|()| 1);
     };

@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::{Result, Trouble};
 
 /// How many lines of a log an error shows.
@@ -99,7 +97,12 @@ impl Process {
 
     /// Kills it as a crash would: no signal that it could catch.
     pub fn kill(&mut self) {
-        signal(self.program, Signal::KILL);
+        if self.program == self.child.id() {
+            // It fails only for a process that is gone.
+            drop(self.child.kill());
+        } else {
+            self.say("kill");
+        }
         // Waiting closes the leash, and who holds it then removes the directory: it must have ended before.
         let end = Instant::now() + GRACE;
         while self.running() && Instant::now() < end {
@@ -115,7 +118,7 @@ impl Process {
     /// # Errors
     /// With the end of the log, if it had to be killed.
     pub fn stop(&mut self) -> Result {
-        signal(self.program, Signal::TERM);
+        self.say("stop");
         let end = Instant::now() + GRACE;
         while self.running() {
             if Instant::now() > end {
@@ -125,6 +128,11 @@ impl Process {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Says a word to who holds the leash; one that is gone has no ears, and needs none.
+    fn say(&mut self, word: &str) {
+        drop(self.child.stdin.as_mut().map(|stdin| writeln!(stdin, "{word}")));
     }
 
     /// The last lines of its log.
@@ -182,12 +190,6 @@ pub(crate) fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_else(|error| format!("{}: {error}", log.display()));
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
-}
-
-fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    // A process that is gone needs no signal.
-    let _gone = pid.map(|pid| kill_process(pid, signal));
 }
 
 /// Says something to the person at the terminal; libtest does not capture it.

@@ -2,13 +2,14 @@
 //
 // A test that is killed cannot stop what it has started. A pipe closes whatever becomes of the process that held it, so a program
 // under keep never outlives the one that asked for it. The first line on standard output is "pid N": the program's own process id.
+// A line "stop" on standard input asks the program to end (SIGTERM), and a line "kill" ends it.
 //
 //	keep [--remove DIR] PROGRAM ARGS...
 package main
 
 import (
+	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -38,7 +39,14 @@ func main() {
 
 	var alone atomic.Bool
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+			switch lines.Text() {
+			case "stop":
+				_ = program.Process.Signal(syscall.SIGTERM)
+			case "kill":
+				_ = program.Process.Kill()
+			}
+		}
 		alone.Store(true)
 		_ = program.Process.Kill()
 	}()

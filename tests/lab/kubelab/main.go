@@ -6,14 +6,15 @@
 // It prints a line for each part that is up, and at last "ready N kubeconfig D/kubeconfig". Everything that it knows lies in D: the
 // same command on the same directory brings the same cluster back, with its objects and certificates, also after a kill -9.
 //
-// With --leash it ends when its standard input closes, and removes D: a cluster never outlives the process that asked for it.
+// With --leash it ends when its standard input closes, and removes D: a cluster never outlives the process that asked for it. A line
+// "stop" on standard input asks it to end in order, as SIGTERM does.
 package main
 
 import (
+	"bufio"
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -63,13 +64,13 @@ func must(what string, err error) {
 func main() {
 	c, leash := fromFlags()
 	must("directory", os.MkdirAll(filepath.Join(c.dir, "pki"), 0o700))
-	if leash {
-		go endWithStdin(c.dir)
-	}
 	// The parts share one process, and each would set logging up for itself.
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if leash {
+		go obeyStdin(stop, c.dir)
+	}
 
 	c.writeIdentities()
 	etcd := c.startEtcd()
@@ -116,9 +117,14 @@ func fromFlags() (*cluster, bool) {
 	return c, *leash
 }
 
-// endWithStdin waits for the owner's end of the pipe to close. Nobody will ask for the directory again, so nothing needs to be stopped with care.
-func endWithStdin(dir string) {
-	_, _ = io.Copy(io.Discard, os.Stdin)
+// obeyStdin stops the cluster when told to. When the owner's end of the pipe closes, nobody will ask for the directory again, so nothing
+// needs to be stopped with care.
+func obeyStdin(stop func(), dir string) {
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if lines.Text() == "stop" {
+			stop()
+		}
+	}
 	_ = os.RemoveAll(dir)
 	os.Exit(0)
 }
