@@ -230,3 +230,27 @@ async fn an_app_waits_for_the_health_of_another_and_a_timeout_names_the_object()
     assert_eq!(value(site, "web").await?, "3");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_namespace_goes_only_when_the_fleet_file_says_so() -> Result {
+    let fleet = |word: &str| format!("apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\n{word}apps:\n- path: apps/*\n");
+    let world = World::of(AGENT).file("plimsoll.yaml", &fleet("")).file("apps/one/a.yaml", &config_map("a", "1")).start().await?;
+    let name = format!("{}-more", world.site().namespace);
+    world.repository.write("apps/two/space.yaml", format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"))?;
+    let second = world.repository.push("A namespace")?;
+    world.until_status(&second, "success").await?;
+    world.repository.remove("apps/two")?;
+    let third = world.repository.push("Away with it")?;
+    refused(&world, &third, &["Namespace", &name, ALLOW]).await?;
+    let going = async || {
+        Ok::<_, harness::Trouble>(
+            world.site().cluster.get("v1", "Namespace", "", &name).await?.is_none_or(|it| !it["metadata"]["deletionTimestamp"].is_null()),
+        )
+    };
+    assert!(!going().await?, "it must wait for the word");
+    world.repository.write("plimsoll.yaml", fleet("metadata: {annotations: {plimsoll.dev/prune: allow}}\n"))?;
+    let fourth = world.repository.push("It is meant")?;
+    world.until_status(&fourth, "success").await?;
+    assert!(going().await?);
+    Ok(())
+}
