@@ -238,7 +238,10 @@ impl Agent {
     }
 
     async fn take_hooks(&self, key: &Key, sync: &Sync) -> Result<(), Problem> {
-        let Some(hook) = &sync.spec.hook else { return Ok(self.hooks.remove(&key.to_string())) };
+        let Some(hook) = &sync.spec.hook else {
+            self.hooks.remove(&key.to_string());
+            return Ok(());
+        };
         let word = hook.kind.as_deref().unwrap_or("gitea");
         let forge = HookForge::parse(word)
             .ok_or_else(|| Problem::Spec(format!("spec.hook.type `{word}` is not known; it may be gitea, forgejo, github or gitlab")))?;
