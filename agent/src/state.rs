@@ -455,7 +455,8 @@ mod tests {
     }
 
     fn deliver(state: &mut State, app: &str) {
-        state.apps.get_mut(app).unwrap().stage = Stage::Delivered;
+        let app = state.apps.get_mut(app).unwrap();
+        (app.stage, app.fresh) = (Stage::Delivered, false);
     }
 
     /// One app whose objects are all applied, each with the health.
