@@ -20,17 +20,13 @@ fn plimsoll(arguments: &[&str]) -> Result<Output> {
 fn out(arguments: &[&str]) -> Result<String> {
     let output = plimsoll(arguments)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    text(output.stdout)
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn refused(arguments: &[&str]) -> Result<String> {
     let output = plimsoll(arguments)?;
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "a refusal prints nothing on standard output");
-    text(output.stderr)
-}
-
-fn text(bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).map_err(|error| Trouble::new(format!("the program does not write UTF-8: {error}")))
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]

@@ -43,6 +43,9 @@ const ESTABLISH: std::time::Duration = std::time::Duration::from_secs(30);
 /// How soon to look again for a Namespace or a kind that another app may bring.
 const GROUND: std::time::Duration = std::time::Duration::from_millis(250);
 
+/// How many characters of a faulty line are shown.
+const SHOWN: usize = 80;
+
 /// Why a sync as a whole came to nothing. What concerns one app or object is a [`Failure`] in the report instead.
 #[derive(Debug)]
 pub enum Error {
@@ -670,6 +673,7 @@ impl Leader {
             inputs: inputs.filter(|_| complete),
             root: root_text(app),
             dirty: known.dirty,
+            fresh: false,
             unhealthy_since: None,
         };
         drop(state);
@@ -748,8 +752,17 @@ fn render_failures(app: &str, errors: &overlays::Errors) -> Vec<Failure> {
 
 fn failure(app: &str, error: &overlays::Error) -> Failure {
     let place = error.place().map(|place| place.origin.clone());
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let line = error.place().map(|place| place.line_text.trim()).filter(|line| !line.is_empty());
+    let line = line.map(|line| format!(": `{}`", shown(line))).unwrap_or_default();
     let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-    Failure { app: app.to_owned(), object: None, place, reason: format!("{error}{advice}") }
+    Failure { app: app.to_owned(), object: None, place, reason: format!("{error}{cause}{line}{advice}") }
+}
+
+/// The beginning of a line of the user's: minified JSON has lines of megabytes.
+fn shown(line: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    line.chars().take(SHOWN).map(printable).collect()
 }
 
 /// The fleet at the path of a Sync. A repository that is one app is named by its URL.
