@@ -3,8 +3,8 @@
 //! A Deployment says "0 of 1 replicas available" for ten minutes, and only its Pods know that the image does not exist. They are asked
 //! for while a workload is not healthy, less and less often, and not at all at rest.
 //!
-//! What waiting alone does not mend makes the workload fail before its deadline: a container that crashed [`RESTARTS`] times, or one that
-//! has been seen unable to start (no image, no Secret, ...) for [`LASTING`]. A Pod that no node takes is told and waited for: a cluster
+//! What waiting alone does not mend makes the workload fail before its deadline: a container that crashed three times, or one that
+//! has been seen unable to start (no image, no Secret, ...) for 20 s. A Pod that no node takes is told and waited for: a cluster
 //! autoscaler may be at work.
 
 use jiff::{SignedDuration, Timestamp};

@@ -130,9 +130,9 @@ pub struct Leader {
     pub gone: RefCell<Vec<ObjectId>>,
     /// Something in `state` has changed.
     pub changed: Notify,
-    /// At most [`IN_FLIGHT`] requests for objects.
+    /// At most `IN_FLIGHT` requests for objects.
     pub flight: Semaphore,
-    /// At most [`APPS_AT_ONCE`] apps.
+    /// At most `APPS_AT_ONCE` apps.
     pub gate: Semaphore,
     /// The inventory is written by one at a time.
     pub pen: tokio::sync::Mutex<()>,
