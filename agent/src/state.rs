@@ -398,7 +398,7 @@ fn judge(app: &App, unhealthy: Option<(&ObjectId, &Record)>) -> (u8, Verdict, St
     match (&app.stage, unhealthy) {
         (Stage::Blocked(on), _) => (2, Verdict::Waiting, format!("waits for {}", on.join(", "))),
         (Stage::Pending | Stage::Applying, _) => (1, Verdict::Syncing, String::new()),
-        (Stage::Delivered, Some((id, record))) if matches!(record.health, Health::Failed(_)) => {
+        (Stage::Delivered, Some((id, record))) if record.health.is_failed() => {
             (0, Verdict::Failed, format!("{id}: {}", record.health.message()))
         }
         (Stage::Delivered, Some((id, record))) => (1, Verdict::Waiting, format!("{id}: {}", record.health.message())),
@@ -478,6 +478,8 @@ mod tests {
         state.applied(live("a", "a", 1, Health::Current));
         state.applied(live("b", "b", 1, waits()));
         state.applied(live("c", "c", 1, Health::Failed("it broke".into())));
+        assert_eq!(state.report(at(1)).failures, [], "the app is still being applied: what fails may be of the commit before");
+        deliver(&mut state, "shop");
         let report = state.report(at(1));
         assert_eq!((report.objects, report.applied, report.healthy, report.waiting_count), (4, 3, 1, 1));
         assert_eq!(report.waiting, Some((id("b"), "0 of 1 replicas available".into())));
