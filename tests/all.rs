@@ -9,5 +9,6 @@ mod examples;
 mod forge;
 mod git;
 mod ground;
+mod pods;
 mod sync;
 mod tidy;

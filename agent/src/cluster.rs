@@ -23,6 +23,7 @@ mod discovery;
 mod events;
 mod facts;
 pub mod lease;
+mod pods;
 mod refusal;
 mod stream;
 mod syncs;

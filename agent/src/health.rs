@@ -292,7 +292,7 @@ fn starting(live: &Live<'_>) -> Health {
 }
 
 /// The first container that will not start by waiting alone, and why.
-fn doomed_container(live: &Live<'_>) -> Option<String> {
+pub(crate) fn doomed_container(live: &Live<'_>) -> Option<String> {
     live.containers().find_map(|container| {
         let waiting = Live(container.pointer("/state/waiting")?);
         let (_, words) = DOOMED.iter().find(|(reason, _)| *reason == waiting.text("/reason"))?;
@@ -302,7 +302,7 @@ fn doomed_container(live: &Live<'_>) -> Option<String> {
 }
 
 /// How a container ended, as `exit code 137 (OOMKilled)`; `None` where it has not, or not in failure.
-fn exit(container: &Value, pointer: &str) -> Option<String> {
+pub(crate) fn exit(container: &Value, pointer: &str) -> Option<String> {
     let ended = Live(container.pointer(pointer)?);
     let code = ended.int("/exitCode").filter(|code| *code != 0)?;
     Some(match ended.text("/reason") {
@@ -408,18 +408,18 @@ fn clip(text: String) -> String {
 }
 
 /// A condition of a live object.
-struct Condition<'a> {
-    status: &'a str,
+pub(crate) struct Condition<'a> {
+    pub(crate) status: &'a str,
     reason: &'a str,
-    message: &'a str,
+    pub(crate) message: &'a str,
 }
 
 impl Condition<'_> {
-    fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         self.status == "True"
     }
 
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match join(self.reason, self.message) {
             words if words.is_empty() => "not ready, and its controller says no more".into(),
             words => words,
@@ -428,10 +428,10 @@ impl Condition<'_> {
 }
 
 /// A live object, read leniently: a field of another type than expected counts as absent.
-struct Live<'a>(&'a Value);
+pub(crate) struct Live<'a>(pub(crate) &'a Value);
 
 impl<'a> Live<'a> {
-    fn text(&self, pointer: &str) -> &'a str {
+    pub(crate) fn text(&self, pointer: &str) -> &'a str {
         self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
@@ -440,11 +440,11 @@ impl<'a> Live<'a> {
     }
 
     /// A number that the API leaves out when it is 0.
-    fn count(&self, pointer: &str) -> i64 {
+    pub(crate) fn count(&self, pointer: &str) -> i64 {
         self.int(pointer).unwrap_or(0)
     }
 
-    fn flag(&self, pointer: &str) -> bool {
+    pub(crate) fn flag(&self, pointer: &str) -> bool {
         self.0.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
     }
 
@@ -457,13 +457,13 @@ impl<'a> Live<'a> {
         self.0.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten().map(Live)
     }
 
-    fn condition(&self, name: &str) -> Option<Condition<'a>> {
+    pub(crate) fn condition(&self, name: &str) -> Option<Condition<'a>> {
         let found = self.conditions().find(|condition| condition.text("/type") == name)?;
         Some(Condition { status: found.text("/status"), reason: found.text("/reason"), message: found.text("/message") })
     }
 
     /// The states of the containers, those that start the Pod first.
-    fn containers(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
+    pub(crate) fn containers(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
         let list = |pointer| self.0.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         list("/status/initContainerStatuses").chain(list("/status/containerStatuses"))
     }

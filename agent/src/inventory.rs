@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -158,68 +157,6 @@ fn entries<'a>(annotations: &'a BTreeMap<String, String>, key: &str) -> impl Ite
     annotations.get(key).map_or("", String::as_str).split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-/// What is remembered of an owned object between two looks at the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    /// Its uid: an object of the same name with another one is another object.
-    pub uid: Box<str>,
-    /// The version that was seen last.
-    pub resource_version: Box<str>,
-    /// The app that it belongs to; one text for all objects of an app.
-    pub app: Arc<str>,
-}
-
-/// The members of one set, as the cluster has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owned(BTreeMap<ObjectId, Record>);
-
-impl Owned {
-    /// Remembers an object, and says what was known of it.
-    pub fn insert(&mut self, id: ObjectId, record: Record) -> Option<Record> {
-        self.0.insert(id, record)
-    }
-
-    /// Forgets an object that is confirmed gone. With `uid`, only if it is still that one: the news of an old object's end may come
-    /// after its successor has been made.
-    pub fn remove(&mut self, id: &ObjectId, uid: Option<&str>) -> Option<Record> {
-        let known = self.0.get(id)?;
-        if uid.is_some_and(|uid| *known.uid != *uid) {
-            return None;
-        }
-        self.0.remove(id)
-    }
-
-    /// What is known of an object.
-    pub fn get(&self, id: &ObjectId) -> Option<&Record> {
-        self.0.get(id)
-    }
-
-    /// The objects, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Record)> {
-        self.0.iter()
-    }
-
-    /// The ids that belong to `app`.
-    pub fn of_app(&self, app: &str) -> BTreeSet<ObjectId> {
-        self.0.iter().filter(|(_, record)| *record.app == *app).map(|(id, _)| id.clone()).collect()
-    }
-
-    /// The apps that own anything.
-    pub fn apps(&self) -> BTreeSet<&str> {
-        self.0.values().map(|record| &*record.app).collect()
-    }
-
-    /// How many objects there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,18 +215,5 @@ mod tests {
         assert_eq!(grown.clone().without([&old], [&new, &kept]), Inventory::of([&new, &kept]));
         let sibling = id("", "Secret", "old", "another");
         assert_eq!(grown.clone().without([&old], [&sibling, &new, &kept]), grown, "another of its kind is left");
-    }
-
-    #[test]
-    fn the_end_of_an_old_object_does_not_make_its_successor_forgotten() {
-        let record = |uid: &str| Record { uid: uid.into(), app: "shop".into(), ..Record::default() };
-        let mut owned = Owned::default();
-        let secret = id("", "Secret", "web", "s");
-        owned.insert(secret.clone(), record("old"));
-        assert_eq!(owned.insert(secret.clone(), record("new")), Some(record("old")));
-        assert_eq!(owned.remove(&secret, Some("old")), None);
-        assert_eq!((owned.of_app("shop").len(), owned.of_app("other").len()), (1, 0));
-        assert_eq!(owned.remove(&secret, Some("new")), Some(record("new")));
-        assert!(owned.is_empty());
     }
 }

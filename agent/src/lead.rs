@@ -45,6 +45,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(120);
 const SIGHTINGS: usize = 256;
 /// How long an API server that is away is no news: it may be restarting.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The least time between two workloads whose Pods are asked for: a cluster full of broken ones costs a dozen small requests a second at most.
+const BETWEEN_INQUIRIES: Duration = Duration::from_millis(250);
 /// How long credentials that were read again are kept before they are read once more.
 const REREAD: Duration = Duration::from_secs(15);
 
@@ -138,6 +140,7 @@ fn sighting(record: Record) -> Sighting {
         id: record.id,
         uid: record.uid,
         app: record.app,
+        generation: record.generation,
         health: record.health,
     }
 }
@@ -329,7 +332,7 @@ struct Helm<'a> {
     /// Since when the repository can't be read.
     unread_since: Option<Instant>,
     /// Kinds that are being told from the beginning, and what was there before and has not been told yet.
-    listing: HashMap<Resource, BTreeMap<ObjectId, String>>,
+    listing: HashMap<Resource, BTreeMap<ObjectId, Box<str>>>,
 }
 
 impl Led {
@@ -347,6 +350,36 @@ impl Led {
             never = self.steer(&mut kinds) => never,
             never = teller.tell() => never,
             never = self.reread_keys(agent) => never,
+            never = self.inquire() => never,
+        }
+    }
+
+    /// Asks the Pods of workloads that are not healthy, one workload after the other; nothing at rest.
+    async fn inquire(&self) -> Infallible {
+        loop {
+            let changed = self.leader.changed.notified();
+            let now = Timestamp::now();
+            let next = self.leader.state.borrow_mut().next_inquiry(now);
+            match next {
+                Some((when, id)) if when <= now => self.ask(&id).await,
+                Some((when, _)) => {
+                    let pause = Duration::try_from(when.duration_since(now)).unwrap_or_default();
+                    tokio::select! { () = changed => {}, () = tokio::time::sleep(pause) => {} }
+                }
+                None => changed.await,
+            }
+            tokio::time::sleep(BETWEEN_INQUIRIES).await;
+        }
+    }
+
+    /// What can't be asked is not said: it is only a reason that is missing.
+    async fn ask(&self, id: &ObjectId) {
+        let said = self.leader.hands.ailment(id).await.unwrap_or_else(|refusal| {
+            tracing::debug!(sync = %self.key, object = %id, %refusal, "Can't ask the Pods.");
+            None
+        });
+        if self.leader.state.borrow_mut().answered(id, said, Timestamp::now()) {
+            self.leader.changed.notify_waiters();
         }
     }
 

@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod plan;
 pub mod inventory;
 pub mod health;
+pub mod pods;
 pub mod state;
 pub mod cluster;
 pub mod report;

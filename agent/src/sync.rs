@@ -29,7 +29,7 @@ use crate::plan::{Definition, HeldReason, Outcome, Plan, Prune, Step, Wanted, Wo
 use crate::queue::Cause;
 use crate::report::{Failure, Held};
 use crate::source::Source;
-use crate::state::{self, Stage, State};
+use crate::state::{self, Sighting, Stage, State};
 
 /// How many requests for objects are under way at once: the knee of an API server on two cores (reference: more only adds latency).
 const IN_FLIGHT: usize = 16;
@@ -419,7 +419,7 @@ impl Leader {
     async fn shrink_inventory(&self) -> Result<(), Error> {
         let _pen = self.pen.lock().await;
         let gone = std::mem::take(&mut *self.gone.borrow_mut());
-        let shrunk = self.inventory.borrow().clone().without(&gone, self.state.borrow().objects.keys());
+        let shrunk = self.inventory.borrow().clone().without(&gone, self.state.borrow().objects.ids());
         self.write_inventory(shrunk).await
     }
 
@@ -497,7 +497,9 @@ impl Leader {
                 }
                 let health = crate::health::health(&applied.live, Timestamp::now());
                 let version = applied.resource_version.parse().unwrap_or_default();
-                self.state.borrow_mut().applied(id, applied.uid, version, health);
+                let generation = applied.live["metadata"]["generation"].as_i64().unwrap_or_default();
+                let live = Sighting { id: id.clone(), uid: applied.uid, version, generation, app: String::new(), health };
+                self.state.borrow_mut().applied(live);
                 self.changed.notify_waiters();
                 let outcome = outcome(applied.change);
                 self.metrics.applied(outcome.label());
@@ -535,7 +537,7 @@ impl Leader {
             .state
             .borrow()
             .objects
-            .keys()
+            .ids()
             .any(|id| id.kind == "CustomResourceDefinition" && id.name.ends_with(&format!(".{}", object.id().group)));
         if expected {
             self.hands.resolve_within(object.api_version(), &kind, ESTABLISH).await
@@ -561,7 +563,7 @@ impl Leader {
     fn retired(&self, course: &Course) -> Vec<(String, Prune)> {
         let still: BTreeSet<&str> = course.legs.iter().map(|leg| leg.app.name.as_str()).collect();
         let mut state = self.state.borrow_mut();
-        let owners = state.objects.values().map(|record| &*record.app).chain(state.apps.keys().map(String::as_str));
+        let owners = state.objects.apps().chain(state.apps.keys().map(String::as_str));
         let retired: BTreeSet<String> = owners.filter(|app| !still.contains(app)).map(str::to_owned).collect();
         let word = Word { app: course.prune_allowed, ..Word::default() };
         let retire = |app: String| {
@@ -604,7 +606,7 @@ impl Leader {
     fn pruned(&self, name: &str, deleted: usize, failures: Vec<Failure>, held: Option<Held>) {
         let mut state = self.state.borrow_mut();
         let settled = failures.is_empty() && held.is_none();
-        if settled && !state.objects.values().any(|record| &*record.app == name) {
+        if settled && state.objects.of_app(name).next().is_none() {
             // Nothing is left of it: an app that the repository no longer has.
             _ = state.apps.get(name).is_some_and(|app| app.root.is_empty()).then(|| state.apps.remove(name));
         }
