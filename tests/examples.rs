@@ -53,7 +53,7 @@ fn the_fleet_renders_for_each_cluster_as_kustomize_builds_it() -> Result {
 #[test]
 fn a_directory_of_plain_manifests_renders_without_what_is_ignored() -> Result {
     let plain = root().join("examples/plain");
-    let ours = by_name(&rendered(&[&plain.to_string_lossy()])?)?;
+    let ours = by_name(&rendered(&["--repo", &plain.to_string_lossy()])?)?;
     assert_eq!(ours.len(), 6, "{:?}", ours.keys());
     Ok(())
 }
