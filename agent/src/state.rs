@@ -478,6 +478,7 @@ mod tests {
         state.applied(live("a", "a", 1, Health::Current));
         state.applied(live("b", "b", 1, waits()));
         state.applied(live("c", "c", 1, Health::Failed("it broke".into())));
+        deliver(&mut state, "shop");
         let report = state.report(at(1));
         assert_eq!((report.objects, report.applied, report.healthy, report.waiting_count), (4, 3, 1, 1));
         assert_eq!(report.waiting, Some((id("b"), "0 of 1 replicas available".into())));
