@@ -218,6 +218,7 @@ impl Agent {
             state: RefCell::new(state),
             inventory: RefCell::new(inventory),
             gone: RefCell::default(),
+            taken: RefCell::default(),
             changed: Notify::new(),
             flight,
             gate,

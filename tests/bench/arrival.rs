@@ -36,26 +36,27 @@ impl Arrivals {
     }
 
     /// When the last of `count` different objects for which `wanted` holds had arrived.
+    ///
+    /// Each arrival is looked at once: whoever measures shall not take the processor from who is measured.
     pub(crate) async fn until(&self, count: usize, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Instant> {
-        let end = Instant::now() + limit;
-        loop {
-            let names = self.when(&wanted);
-            if let Some(last) = names.get(count - 1) {
-                return Ok(*last);
-            }
-            if Instant::now() > end {
-                return Err(Trouble::new(format!("{} of {count} objects have arrived within {} s", names.len(), limit.as_secs())));
+        let (end, mut looked, mut known) = (Instant::now() + limit, 0, BTreeSet::new());
+        while Instant::now() < end {
+            let fresh = self.since(looked);
+            looked += fresh.len();
+            for arrival in fresh.iter().filter(|arrival| wanted(&arrival.object)) {
+                known.insert(format!("{}/{}", arrival.object["kind"], arrival.object["metadata"]["name"]));
+                if known.len() == count {
+                    return Ok(arrival.at);
+                }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        Err(Trouble::new(format!("{} of {count} objects have arrived within {} s", known.len(), limit.as_secs())))
     }
 
-    /// When each different object was first as wanted, in that order.
-    fn when(&self, wanted: &impl Fn(&Value) -> bool) -> Vec<Instant> {
+    fn since(&self, looked: usize) -> Vec<Arrival> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = BTreeSet::new();
-        let name = |object: &Value| format!("{}/{}", object["kind"], object["metadata"]["name"]);
-        seen.iter().filter(|arrival| wanted(&arrival.object) && known.insert(name(&arrival.object))).map(|arrival| arrival.at).collect()
+        seen.get(looked..).unwrap_or_default().to_vec()
     }
 
     /// Forgets what has arrived so far.

@@ -1,6 +1,6 @@
 //! A real control plane with nodes that are not there, and its administrator's view of it. Knows nothing of Plimsoll.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,6 +58,7 @@ pub struct Cluster {
     options: ClusterOptions,
     process: Mutex<Option<Process>>,
     kinds: Mutex<BTreeMap<(String, String), ApiResource>>,
+    clients: Mutex<HashMap<tokio::runtime::Id, Client>>,
 }
 
 impl Cluster {
@@ -72,8 +73,16 @@ impl Cluster {
 
     fn start_now(name: String, providers: Vec<String>, options: ClusterOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("plimsoll-cluster-").tempdir()?;
-        let cluster =
-            Self { name, directory, port: free_port()?, providers, options, process: Mutex::new(None), kinds: Mutex::new(BTreeMap::new()) };
+        let cluster = Self {
+            name,
+            directory,
+            port: free_port()?,
+            providers,
+            options,
+            process: Mutex::default(),
+            kinds: Mutex::default(),
+            clients: Mutex::default(),
+        };
         cluster.run()?;
         Ok(cluster)
     }
@@ -100,7 +109,7 @@ impl Cluster {
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.process)
     }
 
     /// The administrator's kubeconfig.
@@ -146,16 +155,24 @@ impl Cluster {
     /// # Errors
     /// With the end of the log if it does not come up.
     pub fn restart(&self) -> Result {
+        // Their connections lead to a process that is gone.
+        lock(&self.clients).clear();
         self.run()
     }
 
-    /// The administrator's client. A client belongs to the runtime that it was made on, so each test makes its own.
+    /// The administrator's client. A client belongs to the runtime that it was made on, so there is one for each test.
     ///
     /// # Errors
     /// If the kubeconfig can't be read.
     pub async fn client(&self) -> Result<Client> {
+        let runtime = tokio::runtime::Handle::current().id();
+        if let Some(client) = lock(&self.clients).get(&runtime) {
+            return Ok(client.clone());
+        }
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
-        Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
+        let client = Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?;
+        lock(&self.clients).insert(runtime, client.clone());
+        Ok(client)
     }
 
     /// Makes a namespace with a name of its own, and waits until pods can be made in it.
@@ -376,12 +393,12 @@ impl Cluster {
 
     async fn resource(&self, client: &Client, api_version: &str, kind: &str) -> Result<ApiResource> {
         let key = (api_version.to_owned(), kind.to_owned());
-        if let Some(known) = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = lock(&self.kinds).get(&key) {
             return Ok(known.clone());
         }
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let (resource, _) = kube::discovery::pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await?;
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, resource.clone());
+        lock(&self.kinds).insert(key, resource.clone());
         Ok(resource)
     }
 }
@@ -397,6 +414,11 @@ impl Request {
         let code = event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default();
         Self { verb: text("/verb").to_owned(), resource, name: text("/objectRef/name").to_owned(), code }
     }
+}
+
+/// A test that panicked while it held a lock has left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The documents of a YAML text; empty ones are left out.
