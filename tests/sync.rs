@@ -102,3 +102,27 @@ async fn one_of_several_agents_leads_and_another_takes_over_when_it_dies() -> Re
     .await?;
     world.until_status(&second, "success").await.map(drop)
 }
+
+#[tokio::test]
+async fn a_push_hook_wakes_the_leader_whichever_agent_takes_it() -> Result {
+    let world =
+        World::of(AGENT).agents(2).hook().spec(serde_json::json!({"poll": "10m"})).file("a.yaml", &config_map("a", "1")).start().await?;
+    world.until_status(&world.first, "success").await?;
+    let site = world.site();
+    // The forge knows the first agent only; the second try finds it as a standby.
+    for (value, successor) in [("2", None), ("3", Some(0))] {
+        if let Some(number) = successor {
+            site.agents[number].stop().await?;
+            until("the other agent to lead", Duration::from_secs(40), async || {
+                let leads = site.agents[1 - number].metric("plimsoll_leader", "").await.unwrap_or_default() > 0.0;
+                if leads { Ok(()) } else { Err(harness::Trouble::new(site.agents[1 - number].tail())) }
+            })
+            .await?;
+            site.agents[number].restart().await?;
+        }
+        world.repository.write("a.yaml", config_map("a", value))?;
+        let pushed = world.repository.push(&format!("Say {value}"))?;
+        world.until_status(&pushed, "success").await?;
+    }
+    Ok(())
+}

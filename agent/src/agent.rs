@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::sleep;
 
-use crate::api::Sync;
+use crate::api::{Sync, WAKE_ANNOTATION};
 use crate::cli::Failure;
 use crate::cluster::lease::{Fence, Lease, Standing};
 use crate::cluster::{self, Cluster, Event, Events, SyncSeen, Tone};
@@ -65,6 +65,8 @@ pub(crate) struct Agent {
     only: Option<Key>,
     /// The Syncs as they are, so that each can tell whether another follows the same repository.
     pub(crate) syncs: RefCell<BTreeMap<Key, Arc<Sync>>>,
+    /// The Syncs that this process leads.
+    leading: RefCell<BTreeSet<Key>>,
     /// What was told of Syncs that can't be led yet.
     events: tokio::sync::Mutex<Events>,
     /// Rung when the repository of a Sync may have changed.
@@ -106,6 +108,7 @@ pub(crate) async fn follow_all(config: AgentConfig, only: Option<Key>) -> Result
         hooks: Hooks::new(wake),
         only,
         syncs: RefCell::default(),
+        leading: RefCell::default(),
         wakes: RefCell::default(),
         config,
     });
@@ -192,7 +195,13 @@ impl Agent {
             return;
         }
         followers.told.iter_mut().for_each(|told| _ = told.insert(key.clone()));
-        self.syncs.borrow_mut().insert(key.clone(), sync.clone());
+        let before = self.syncs.borrow_mut().insert(key.clone(), sync.clone());
+        if before.as_ref().is_some_and(|before| wake_word(before) != wake_word(&sync)) {
+            self.ring(&key);
+        }
+        if before.is_none_or(|before| before.metadata.generation != sync.metadata.generation) {
+            tokio::task::spawn_local(self.clone().hook_up(key.clone(), sync.clone()));
+        }
         if let Some(follower) = followers.all.get(&key) {
             follower.sync.send_if_modified(|known| replace_if_news(known, sync));
             return;
@@ -220,9 +229,32 @@ impl Agent {
         }
     }
 
-    fn wake(&self, sync: &str) {
-        let wakes = self.wakes.borrow();
-        wakes.iter().filter(|(key, _)| key.to_string() == sync).for_each(|(_, wake)| wake.notify_one());
+    async fn hook_up(self: Rc<Self>, key: Key, sync: Arc<Sync>) {
+        if let Err(problem) = self.take_hooks(&key, &sync).await {
+            // The leader says so on the Sync; a standby has nothing to add.
+            tracing::debug!(sync = %key, %problem, "No push hooks are taken.");
+        }
+    }
+
+    /// A push hook came. Only the leader looks at the repository; a standby leaves it a word on the Sync.
+    fn wake(self: &Rc<Self>, sync: &str) {
+        let known = self.syncs.borrow().iter().find(|(key, _)| key.to_string() == sync).map(|(key, sync)| (key.clone(), sync.clone()));
+        match known {
+            Some((key, _)) if self.leading.borrow().contains(&key) => self.ring(&key),
+            Some((key, sync)) => drop(tokio::task::spawn_local(self.clone().pass_on(key, sync))),
+            None => {}
+        }
+    }
+
+    async fn pass_on(self: Rc<Self>, key: Key, sync: Arc<Sync>) {
+        let word = BTreeMap::from([(WAKE_ANNOTATION.to_owned(), Some(Timestamp::now().to_string()))]);
+        if let Err(refusal) = self.cluster.mark_sync(&sync, &BTreeMap::new(), &word).await {
+            tracing::warn!(sync = %key, %refusal, "Could not pass a push hook on; the next poll finds what is new.");
+        }
+    }
+
+    fn ring(&self, key: &Key) {
+        self.wakes.borrow().get(key).iter().for_each(|wake| wake.notify_one());
     }
 
     /// What to ring when the repository of a Sync may have changed.
@@ -241,7 +273,9 @@ impl Agent {
             }
             tracing::info!(sync = %key, identity = %self.config.identity, "Leading.");
             self.metrics.leader(&key.to_string(), true);
+            self.leading.borrow_mut().insert(key.clone());
             let ended = self.lead_on(&key, &mut lease, &mut news).await;
+            self.leading.borrow_mut().remove(&key);
             self.metrics.leader(&key.to_string(), false);
             match ended {
                 Ended::Lost => tracing::warn!(sync = %key, "The Lease was lost; standing by."),
@@ -331,6 +365,10 @@ impl Followers {
         let all = futures_util::future::join_all(self.all.into_values().map(|follower| follower.task));
         _ = tokio::time::timeout(FAREWELL, all).await;
     }
+}
+
+fn wake_word(sync: &Sync) -> Option<&String> {
+    sync.metadata.annotations.as_ref()?.get(WAKE_ANNOTATION)
 }
 
 /// Our own writes to status and annotations come back as events; only what the user wrote is news.

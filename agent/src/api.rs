@@ -19,7 +19,9 @@ pub const APP_LABEL: &str = "plimsoll.dev/app";
 pub const PRUNE_ANNOTATION: &str = "plimsoll.dev/prune";
 /// On an object: `allow` lets it be deleted and made anew when an immutable field changes.
 pub const REPLACE_ANNOTATION: &str = "plimsoll.dev/replace";
-/// The value of both annotations that gives the word.
+/// On a Sync: a new value makes the leader look at the repository at once, as a push hook does.
+pub const WAKE_ANNOTATION: &str = "plimsoll.dev/wake";
+/// The value of [`PRUNE_ANNOTATION`] and [`REPLACE_ANNOTATION`] that gives the word.
 pub const ALLOW: &str = "allow";
 
 /// What a `Sync` asks for.

@@ -17,12 +17,13 @@ pub const IMAGE: &str = concat!("plimsoll/agent:", env!("CARGO_PKG_VERSION"));
 pub const NAMESPACE: &str = "plimsoll-system";
 
 /// The files of `deploy/`, as they were when this program was built.
-const DEPLOY: [(&str, &str); 5] = [
+const DEPLOY: [(&str, &str); 6] = [
     ("deploy/kustomization.yaml", include_str!("../../deploy/kustomization.yaml")),
     ("deploy/crd.yaml", include_str!("../../deploy/crd.yaml")),
     ("deploy/namespace.yaml", include_str!("../../deploy/namespace.yaml")),
     ("deploy/rbac.yaml", include_str!("../../deploy/rbac.yaml")),
     ("deploy/daemonset.yaml", include_str!("../../deploy/daemonset.yaml")),
+    ("deploy/service.yaml", include_str!("../../deploy/service.yaml")),
 ];
 
 /// The first Sync, and the image to run.

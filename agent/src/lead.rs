@@ -243,7 +243,8 @@ impl Agent {
         Ok(Source::Repository(Arc::new(Git::new(self.store(key, sync), url, credentials, Limits::default())?)))
     }
 
-    async fn take_hooks(&self, key: &Key, sync: &Sync) -> Result<(), Problem> {
+    /// Takes push hooks for a Sync from now on, whoever leads it: a forge knows an address, not who is behind it.
+    pub(crate) async fn take_hooks(&self, key: &Key, sync: &Sync) -> Result<(), Problem> {
         let Some(hook) = &sync.spec.hook else {
             self.hooks.remove(&key.to_string());
             return Ok(());

@@ -143,7 +143,7 @@ impl State {
     }
 
     /// An app's rendering is known: `ids` is all that it asks for now.
-    pub fn expect(&mut self, name: &str, ids: impl Iterator<Item = (ObjectId, Rc<Origin>)>) {
+    pub fn asks_for(&mut self, name: &str, ids: impl Iterator<Item = (ObjectId, Rc<Origin>)>) {
         self.objects.disown(name);
         for (id, origin) in ids {
             let record = self.objects.assign(&id, name);
@@ -449,7 +449,7 @@ mod tests {
         let mut state = State { timeout: Duration::from_secs(300), ..State::default() };
         state.begin(COMMIT, "main@1a2b3c4", apps.iter().map(|(name, _)| ((*name).to_owned(), true)), at(0));
         for (name, objects) in apps {
-            state.expect(name, objects.iter().map(|object| (id(object), Rc::default())));
+            state.asks_for(name, objects.iter().map(|object| (id(object), Rc::default())));
         }
         state
     }
@@ -538,7 +538,7 @@ mod tests {
         assert!(state.apps["shop"].dirty && !state.healthy("shop"));
         assert!(!state.gone(&id("a"), "a"), "it is on its way already");
         state.applied(live("a", "b", 2, Health::Current));
-        state.expect("shop", std::iter::empty());
+        state.asks_for("shop", std::iter::empty());
         assert!(!state.gone(&id("a"), "b"));
         assert!(state.objects.get(&id("a")).is_none() && !state.gone(&id("a"), "b"));
     }
@@ -546,13 +546,13 @@ mod tests {
     #[test]
     fn what_git_no_longer_asks_for_is_owned_until_it_is_gone() {
         let mut state = delivered(&[("a", Health::Current), ("b", waits())]);
-        state.expect("shop", [(id("a"), Rc::default()), (id("c"), Rc::default())].into_iter());
+        state.asks_for("shop", [(id("a"), Rc::default()), (id("c"), Rc::default())].into_iter());
         let owned = |state: &State| state.owned("shop").map(|(id, _)| id.name.clone()).collect::<Vec<_>>().join(" ");
         assert_eq!(owned(&state), "a b", "c was never made");
         assert_eq!(state.report(at(1)).objects, 2, "b is not asked for");
         state.gone(&id("b"), "b");
         assert_eq!(owned(&state), "a");
-        state.expect("shop", [(id("a"), Rc::default())].into_iter());
+        state.asks_for("shop", [(id("a"), Rc::default())].into_iter());
         assert!(state.objects.get(&id("c")).is_none(), "what was never made leaves no trace");
     }
 
@@ -563,9 +563,9 @@ mod tests {
         assert_eq!(state.claimed(&id("a"), "blog"), None, "its own");
         assert_eq!(state.claimed(&id("x"), "blog"), None, "nobody's");
         state.applied(live("a", "a", 1, Health::Current));
-        state.expect("blog", std::iter::empty());
+        state.asks_for("blog", std::iter::empty());
         assert_eq!(state.claimed(&id("a"), "shop"), None, "it was given up");
-        state.expect("shop", [(id("a"), Rc::default())].into_iter());
+        state.asks_for("shop", [(id("a"), Rc::default())].into_iter());
         assert_eq!((state.owned("blog").count(), state.owned("shop").count()), (0, 1), "it has moved");
     }
 

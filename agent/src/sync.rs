@@ -368,7 +368,7 @@ impl Leader {
                 None => items.push(item),
             }
         }
-        self.state.borrow_mut().expect(app, items.iter().map(|item| (item.wanted.id.clone(), item.origin.clone())));
+        self.state.borrow_mut().asks_for(app, items.iter().map(|item| (item.wanted.id.clone(), item.origin.clone())));
         Ok((items, delivery))
     }
 
@@ -591,7 +591,7 @@ impl Leader {
         let retire = |app: String| {
             // An app without a root is one that is kept only until what it owns is gone.
             state.apps.entry(app.clone()).or_default().root.clear();
-            state.expect(&app, std::iter::empty());
+            state.asks_for(&app, std::iter::empty());
             let owned = state.owned(&app).map(|(id, _)| id.clone()).collect();
             (app, Prune::retiring(owned, still.is_empty(), &word))
         };
