@@ -13,65 +13,71 @@ fn repository() -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program is what is tested")]
-fn plimsoll(arguments: &[&str]) -> Output {
-    Command::new(PLIMSOLL).args(arguments).current_dir(repository()).output().unwrap()
+fn plimsoll(arguments: &[&str]) -> Result<Output> {
+    Ok(Command::new(PLIMSOLL).args(arguments).current_dir(repository()).output()?)
 }
 
-fn out(arguments: &[&str]) -> String {
-    let output = plimsoll(arguments);
+fn out(arguments: &[&str]) -> Result<String> {
+    let output = plimsoll(arguments)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn refused(arguments: &[&str]) -> String {
-    let output = plimsoll(arguments);
+fn refused(arguments: &[&str]) -> Result<String> {
+    let output = plimsoll(arguments)?;
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "a refusal prints nothing on standard output");
-    String::from_utf8(output.stderr).unwrap()
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
-fn a_fleet_is_rendered_for_each_provider() {
-    let aws = out(&["render", "--repo", "examples/fleet", "--provider", "aws"]);
-    let hetzner = out(&["render", "--repo", "examples/fleet", "--provider", "hetzner"]);
+fn a_fleet_is_rendered_for_each_provider() -> Result {
+    let aws = out(&["render", "--repo", "examples/fleet", "--provider", "aws"])?;
+    let hetzner = out(&["render", "--repo", "examples/fleet", "--provider", "hetzner"])?;
     assert!(aws.contains("kind: Deployment") && aws != hetzner);
-    let shop = out(&["render", "--repo", "examples/fleet", "--provider", "aws", "--app", "shop"]);
+    let shop = out(&["render", "--repo", "examples/fleet", "--provider", "aws", "--app", "shop"])?;
     assert!(aws.contains(&shop) && shop.len() < aws.len());
+    Ok(())
 }
 
 #[test]
-fn an_app_that_is_not_there_is_answered_with_those_that_are() {
-    let told = refused(&["render", "--repo", "examples/fleet", "--app", "shopp"]);
+fn an_app_that_is_not_there_is_answered_with_those_that_are() -> Result {
+    let told = refused(&["render", "--repo", "examples/fleet", "--app", "shopp"])?;
     assert!(told.starts_with("error: there is no app `shopp`; there are: ") && told.contains("shop"), "{told}");
+    Ok(())
 }
 
 #[test]
-fn a_directory_without_a_kustomization_is_refused_as_kustomize_does_and_taken_on_request() {
-    let told = refused(&["render", "examples/plain"]);
+fn a_directory_without_a_kustomization_is_refused_as_kustomize_does_and_taken_on_request() -> Result {
+    let told = refused(&["render", "examples/plain"])?;
     assert!(told.contains("kustomization.yaml"), "{told}");
-    assert!(out(&["render", "--plain", "examples/plain"]).contains("kind: "));
+    assert!(out(&["render", "--plain", "examples/plain"])?.contains("kind: "));
+    Ok(())
 }
 
 #[test]
-fn what_layers_come_to_is_a_kustomization_that_a_person_could_have_written() {
-    let text = out(&["render", "--repo", "examples/fleet", "--provider", "aws", "--app", "shop", "--as-kustomization"]);
+fn what_layers_come_to_is_a_kustomization_that_a_person_could_have_written() -> Result {
+    let text = out(&["render", "--repo", "examples/fleet", "--provider", "aws", "--app", "shop", "--as-kustomization"])?;
     assert!(text.contains("components:") && text.contains("/aws"), "{text}");
+    Ok(())
 }
 
 #[test]
-fn install_prints_the_agent_and_a_first_sync() {
-    let text = out(&["install", "--repo", "https://git.example/fleet.git", "--path", "clusters", "--branch", "main", "--secret", "git"]);
+fn install_prints_the_agent_and_a_first_sync() -> Result {
+    let text = out(&["install", "--repo", "https://git.example/fleet.git", "--path", "clusters", "--branch", "main", "--secret", "git"])?;
     for part in
         ["kind: DaemonSet", "kind: CustomResourceDefinition", "url: https://git.example/fleet.git", "branch: main", "path: clusters"]
     {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
+    Ok(())
 }
 
 #[test]
-fn a_wrong_duration_is_a_wrong_use() {
-    let output = plimsoll(&["install", "--repo", "https://git.example/fleet.git", "--poll", "5"]);
+fn a_wrong_duration_is_a_wrong_use() -> Result {
+    let output = plimsoll(&["install", "--repo", "https://git.example/fleet.git", "--poll", "5"])?;
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("write it as 30s, 5m or 1h30m"));
+    Ok(())
 }
 
 #[tokio::test]

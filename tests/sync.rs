@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::{Result, World, until};
 use serde_json::Value;
 
-const AGENT: &str = env!("CARGO_BIN_EXE_plimsoll");
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_plimsoll");
 
 fn fleet() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fleet")

@@ -160,6 +160,9 @@ pub struct SyncStatus {
     /// The revision that is live, or on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionStatus>,
+    /// The repository that this status is about, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// How many objects are owned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i64>,

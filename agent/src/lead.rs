@@ -134,6 +134,14 @@ async fn owned(
     Ok(owned.objects)
 }
 
+/// The rights that objects are applied with: those of the ServiceAccount that the Sync names, or our own.
+fn hands(cluster: &Cluster, key: &Key, sync: &Sync) -> Result<Cluster, Problem> {
+    Ok(match &sync.spec.service_account_name {
+        Some(name) => cluster.acting_as(&key.namespace, name)?,
+        None => cluster.clone(),
+    })
+}
+
 fn sighting(record: Record) -> Sighting {
     Sighting {
         version: record.resource_version.parse().unwrap_or_default(),
@@ -184,10 +192,7 @@ impl Agent {
         let annotations = sync.metadata.annotations.clone().unwrap_or_default();
         let inventory = Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))?;
         let cluster = self.cluster.fenced(fence.clone());
-        let hands = match &sync.spec.service_account_name {
-            Some(name) => cluster.acting_as(&key.namespace, name)?,
-            None => cluster.clone(),
-        };
+        let hands = hands(&cluster, key, sync)?;
         let mut state = State { timeout: times.timeout, suspended: sync.spec.suspend, ..State::default() };
         state.cluster = ClusterSpec { name: Some(facts.name.clone()), labels: facts.labels.clone() };
         let applyset = applyset_id(&key.namespace, &key.name);
@@ -213,6 +218,7 @@ impl Agent {
             state: RefCell::new(state),
             inventory: RefCell::new(inventory),
             gone: RefCell::default(),
+            taken: RefCell::default(),
             changed: Notify::new(),
             flight,
             gate,
@@ -238,7 +244,10 @@ impl Agent {
     }
 
     async fn take_hooks(&self, key: &Key, sync: &Sync) -> Result<(), Problem> {
-        let Some(hook) = &sync.spec.hook else { return Ok(self.hooks.remove(&key.to_string())) };
+        let Some(hook) = &sync.spec.hook else {
+            self.hooks.remove(&key.to_string());
+            return Ok(());
+        };
         let word = hook.kind.as_deref().unwrap_or("gitea");
         let forge = HookForge::parse(word)
             .ok_or_else(|| Problem::Spec(format!("spec.hook.type `{word}` is not known; it may be gitea, forgejo, github or gitlab")))?;

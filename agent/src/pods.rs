@@ -3,9 +3,9 @@
 //! A Deployment says "0 of 1 replicas available" for ten minutes, and only its Pods know that the image does not exist. They are asked
 //! for while a workload is not healthy, less and less often, and not at all at rest.
 //!
-//! What waiting alone does not mend makes the workload fail before its deadline: a container that crashed [`RESTARTS`] times, or one that
-//! has been seen unable to start (no image, no Secret, ...) for [`LASTING`]. A Pod that no node takes is told and waited for: a cluster
-//! autoscaler may be at work.
+//! What waiting alone does not mend makes the workload fail before its deadline: a container that crashed three times, or one that
+//! has been seen unable to start (no image, no Secret, ...) for 20 s. A Pod that no node takes is told and waited for: a cluster
+//! autoscaler may be at work. How often a Job may crash is its own `backoffLimit`'s word.
 
 use jiff::{SignedDuration, Timestamp};
 use overlays::object::ObjectId;
@@ -23,7 +23,7 @@ const FIRST_ASK: SignedDuration = SignedDuration::from_secs(3);
 const WAIT: SignedDuration = SignedDuration::from_secs(5);
 /// See [`WAIT`].
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(60);
-/// How often the Pods of a workload are asked for without its status changing: some six minutes in all.
+/// How often the Pods of a workload are asked for without its status changing: some five minutes in all.
 const ASKS: u32 = 9;
 /// The groups and kinds that make Pods.
 const WORKLOADS: &[(&str, &str)] =
@@ -60,7 +60,9 @@ pub struct Ailment {
 /// is being replaced do not count.
 pub fn ailment(workload: &Value, pods: &[Value]) -> Option<Ailment> {
     let ours = pods.iter().filter(|pod| is_owned(pod, workload) && is_newest(pod, workload));
-    ours.filter_map(of_pod).reduce(|worst, next| if next.gravity > worst.gravity { next } else { worst })
+    let worst = ours.filter_map(of_pod).reduce(|worst, next| if next.gravity > worst.gravity { next } else { worst })?;
+    let retries = Live(workload).text("/kind") == "Job" && worst.gravity == Gravity::Crashing;
+    Some(if retries { Ailment { gravity: Gravity::Ended, ..worst } } else { worst })
 }
 
 fn is_owned(object: &Value, owner: &Value) -> bool {
@@ -298,6 +300,15 @@ mod tests {
         assert_eq!(ailment(&set, std::slice::from_ref(&old)), None);
         let set = serde_json::json!({"metadata": {"uid": "w"}, "status": {"updateRevision": "a"}});
         assert!(ailment(&set, &[old]).is_some());
+    }
+
+    #[test]
+    fn a_job_that_crashes_and_may_try_again_has_not_failed() {
+        let job = serde_json::json!({"kind": "Job", "metadata": {"uid": "w"}});
+        let mut inquiry = waiting();
+        inquiry.answered(ailment(&job, &[pod(LOOP)]), at(3));
+        let Health::InProgress(words) = inquiry.health() else { panic!("{}", inquiry.health()) };
+        assert!(words.starts_with("container api crashes again and again (5 restarts)"), "{words}");
     }
 
     #[test]

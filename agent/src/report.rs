@@ -257,7 +257,7 @@ fn waiting(report: &Report, limit: usize) -> String {
 fn failed(report: &Report, limit: usize) -> String {
     match (report.failures.first(), report.held.first()) {
         (Some(failure), _) => {
-            let place = failure.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
+            let place = place(failure).map(|place| format!(", {place}")).unwrap_or_default();
             let tail = format!("{place}{}", tally(report));
             fit(&format!("Failed: {}: ", subject(failure)), &redact(&failure.reason), &tail, limit)
         }
@@ -267,6 +267,16 @@ fn failed(report: &Report, limit: usize) -> String {
         }
         (None, None) => "Failed".to_owned(),
     }
+}
+
+/// `apps/web/api.yaml:12` for an object; to the column where the text itself is wrong; the file alone where it is wrong as a whole.
+fn place(failure: &Failure) -> Option<String> {
+    let origin = failure.place.as_ref()?;
+    Some(match (origin.line, origin.column) {
+        (0, _) => origin.file.to_string(),
+        (_, column) if column > 0 && failure.object.is_none() => format!("{origin}:{column}"),
+        _ => origin.to_string(),
+    })
 }
 
 fn subject(failure: &Failure) -> String {
@@ -405,7 +415,7 @@ pub fn failure_statuses(report: &Report) -> Vec<FailureStatus> {
         .map(|failure| FailureStatus {
             app: failure.app.clone(),
             object: failure.object.as_ref().map(ObjectId::to_string).unwrap_or_default(),
-            place: failure.place.as_ref().map(Origin::to_string).unwrap_or_default(),
+            place: place(failure).unwrap_or_default(),
             message: cut(&redact(&failure.reason), MESSAGE_CHARS),
         })
         .collect()

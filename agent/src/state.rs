@@ -51,6 +51,8 @@ pub struct App {
     pub root: String,
     /// Whether something of it must be put right although Git has not changed.
     pub dirty: bool,
+    /// Whether the objects are still those of an earlier commit, so that how they fare says nothing about this one.
+    pub fresh: bool,
     /// Whether something was refused, so that it is tried again after a while.
     pub retry: bool,
     /// Since when it has been delivered and not healthy.
@@ -120,7 +122,8 @@ pub struct Sighting {
 impl State {
     /// A commit's sync begins with these apps; apps that are no longer among them are kept until what they own is gone.
     pub fn begin(&mut self, commit: &str, short: &str, apps: impl Iterator<Item = (String, bool)>, now: Timestamp) {
-        if self.commit != commit {
+        let news = self.commit != commit;
+        if news {
             (self.started, self.took, self.applied_at) = (now, None, None);
         }
         (self.commit, self.short, self.syncing) = (commit.to_owned(), short.to_owned(), true);
@@ -131,6 +134,10 @@ impl State {
             let app = self.apps.entry(name).or_default();
             if due {
                 app.stage = Stage::Pending;
+            }
+            if due && news {
+                // What an earlier commit did wrong is no news about this one.
+                (app.failures, app.held, app.fresh) = (Vec::new(), None, true);
             }
         }
     }
@@ -315,8 +322,9 @@ impl State {
         let mut failures = self.repository.clone();
         failures.extend(self.apps.values().flat_map(|app| app.failures.iter().cloned()));
         let begun = |app: &str| self.apps.get(app).and_then(|app| app.unhealthy_since);
+        let judged = |app: &str| self.apps.get(app).is_none_or(|app| !app.fresh);
         let late = |app: &str| begun(app).is_some_and(|begun| since(begun, now) >= self.timeout);
-        for (id, record) in self.objects.iter().filter(|(_, record)| record.is_applied()) {
+        for (id, record) in self.objects.iter().filter(|(_, record)| record.is_applied() && judged(record.app())) {
             let reason = match &record.health {
                 Health::Failed(message) => message.clone(),
                 health if awaited(health) && late(record.app()) => {
@@ -390,7 +398,7 @@ fn judge(app: &App, unhealthy: Option<(&ObjectId, &Record)>) -> (u8, Verdict, St
     match (&app.stage, unhealthy) {
         (Stage::Blocked(on), _) => (2, Verdict::Waiting, format!("waits for {}", on.join(", "))),
         (Stage::Pending | Stage::Applying, _) => (1, Verdict::Syncing, String::new()),
-        (Stage::Delivered, Some((id, record))) if matches!(record.health, Health::Failed(_)) => {
+        (Stage::Delivered, Some((id, record))) if record.health.is_failed() => {
             (0, Verdict::Failed, format!("{id}: {}", record.health.message()))
         }
         (Stage::Delivered, Some((id, record))) => (1, Verdict::Waiting, format!("{id}: {}", record.health.message())),
@@ -447,7 +455,8 @@ mod tests {
     }
 
     fn deliver(state: &mut State, app: &str) {
-        state.apps.get_mut(app).unwrap().stage = Stage::Delivered;
+        let app = state.apps.get_mut(app).unwrap();
+        (app.stage, app.fresh) = (Stage::Delivered, false);
     }
 
     /// One app whose objects are all applied, each with the health.
@@ -469,6 +478,8 @@ mod tests {
         state.applied(live("a", "a", 1, Health::Current));
         state.applied(live("b", "b", 1, waits()));
         state.applied(live("c", "c", 1, Health::Failed("it broke".into())));
+        assert_eq!(state.report(at(1)).failures, [], "the app is still being applied: what fails may be of the commit before");
+        deliver(&mut state, "shop");
         let report = state.report(at(1));
         assert_eq!((report.objects, report.applied, report.healthy, report.waiting_count), (4, 3, 1, 1));
         assert_eq!(report.waiting, Some((id("b"), "0 of 1 replicas available".into())));
@@ -629,5 +640,17 @@ mod tests {
         assert_eq!((unsaid, state.next_inquiry(at(3))), (false, Some((at(8), id("b")))));
         state.seen(live("b", "b", 2, Health::Current));
         assert_eq!(state.next_inquiry(at(9)), None);
+    }
+
+    #[test]
+    fn what_an_earlier_commit_did_wrong_is_not_said_of_the_next() {
+        let mut state = delivered(&[("a", Health::Failed("crashes".into()))]);
+        state.apps.get_mut("shop").unwrap().failures = vec![Failure { app: "shop".into(), ..Failure::default() }];
+        let mut again = |commit: &str| {
+            state.begin(commit, commit, [("shop".to_owned(), true)].into_iter(), at(1));
+            state.report(at(2)).failures.len()
+        };
+        assert_eq!(again(COMMIT), 2, "a second try of the same commit takes nothing back");
+        assert_eq!(again("second"), 0);
     }
 }

@@ -24,6 +24,8 @@ use crate::sync::Leader;
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the Sync's status is written while only numbers change.
 const WRITE: Duration = Duration::from_secs(1);
+/// How many fields that were taken over are told by an event each.
+const CONFLICTS: usize = 5;
 /// How long to wait before a status that could not be written is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -69,7 +71,7 @@ impl Teller<'_> {
         let written = self.leader.sync.status.clone().unwrap_or_default();
         let mut telling = Telling {
             forge: Where::Unknown(Instant::now()),
-            ledger: Ledger::restore(&written.ledger, Timestamp::now()),
+            ledger: self.restored(&written),
             events: Events::new(self.leader.cluster.clone(), &self.identity),
             written,
             write_at: Instant::now(),
@@ -84,6 +86,7 @@ impl Teller<'_> {
             let status = self.status(&report, &telling);
             self.write(&status, &mut telling).await;
             self.event(&report, &mut telling).await;
+            self.conflicts(&mut telling).await;
             let post_at = self.post(&mut telling).await;
             let unwritten = (self.status(&report, &telling) != telling.written).then_some(telling.write_at);
             let wake = [post_at, unwritten, self.deadline()].into_iter().flatten().min();
@@ -94,6 +97,16 @@ impl Teller<'_> {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// What was said of another repository's commits is nothing that this one's forge knows.
+    fn restored(&self, written: &SyncStatus) -> Ledger {
+        let same = written.url.as_ref().is_none_or(|url| *url == self.url());
+        if same { Ledger::restore(&written.ledger, Timestamp::now()) } else { Ledger::default() }
+    }
+
+    fn url(&self) -> String {
+        SafeUrl::new(&self.leader.sync.spec.url).to_string()
     }
 
     fn measure(&self, report: &Report) {
@@ -117,7 +130,7 @@ impl Teller<'_> {
             }
             Err(error) => {
                 tracing::warn!(sync = %self.leader.name, %error, "Can't find out where commit statuses go.");
-                Where::Unknown(Instant::now() + AGAIN * 6)
+                Where::Unknown(Instant::now() + AGAIN)
             }
         };
     }
@@ -184,6 +197,7 @@ impl Teller<'_> {
             state: Some(word.as_str().to_owned()),
             message: Some(message),
             revision: (!state.commit.is_empty()).then_some(revision),
+            url: Some(self.url()),
             objects: Some(i64::try_from(report.objects).unwrap_or(i64::MAX)),
             cluster: Some(state.cluster.clone()),
             conditions: report::conditions(&shown, &telling.written.conditions, generation, Timestamp::now()),
@@ -205,6 +219,20 @@ impl Teller<'_> {
             Err(refusal) => {
                 tracing::warn!(sync = %self.leader.name, %refusal, "Could not write the status of the Sync.");
                 telling.write_at = Instant::now() + AGAIN;
+            }
+        }
+    }
+
+    /// That fields were taken from another manager is told where people look for it.
+    async fn conflicts(&self, telling: &mut Telling) {
+        let mut taken = std::mem::take(&mut *self.leader.taken.borrow_mut());
+        let more = taken.len().saturating_sub(CONFLICTS);
+        taken.truncate(CONFLICTS);
+        taken.extend((more > 0).then(|| format!("{more} more were taken over; the log names them")));
+        for note in taken {
+            let event = Event { tone: Tone::Warning, reason: "TakenOver", action: "Apply", note: &note };
+            if let Err(refusal) = telling.events.tell(&self.leader.sync, &event).await {
+                tracing::warn!(sync = %self.leader.name, %refusal, "Could not write an event.");
             }
         }
     }

@@ -43,6 +43,9 @@ const ESTABLISH: std::time::Duration = std::time::Duration::from_secs(30);
 /// How soon to look again for a Namespace or a kind that another app may bring.
 const GROUND: std::time::Duration = std::time::Duration::from_millis(250);
 
+/// How many characters of a faulty line are shown.
+const SHOWN: usize = 80;
+
 /// Why a sync as a whole came to nothing. What concerns one app or object is a [`Failure`] in the report instead.
 #[derive(Debug)]
 pub enum Error {
@@ -125,11 +128,13 @@ pub struct Leader {
     pub inventory: RefCell<Inventory>,
     /// Objects that are confirmed gone since the inventory was last written.
     pub gone: RefCell<Vec<ObjectId>>,
+    /// What was taken from other field managers, in words, and is still to be told.
+    pub taken: RefCell<Vec<String>>,
     /// Something in `state` has changed.
     pub changed: Notify,
-    /// At most [`IN_FLIGHT`] requests for objects.
+    /// At most `IN_FLIGHT` requests for objects.
     pub flight: Semaphore,
-    /// At most [`APPS_AT_ONCE`] apps.
+    /// At most `APPS_AT_ONCE` apps.
     pub gate: Semaphore,
     /// The inventory is written by one at a time.
     pub pen: tokio::sync::Mutex<()>,
@@ -161,6 +166,15 @@ struct Item {
     /// Which object of the manifest.
     object: usize,
     origin: Rc<Origin>,
+}
+
+/// What came of one object.
+struct Tried {
+    index: usize,
+    outcome: Outcome,
+    conflicts: usize,
+    /// Where the field that was refused was written.
+    place: Option<Origin>,
 }
 
 /// What came of one app.
@@ -449,17 +463,17 @@ impl Leader {
             for step in blocked {
                 let on = step.blocked_on(|need| failed.contains(&need)).map(|need| items[need].wanted.id.clone()).unwrap_or_default();
                 failed.insert(step.object);
-                delivery.note(app, &items[step.object], Outcome::Blocked { on });
+                delivery.note(app, &items[step.object], Outcome::Blocked { on }, None);
             }
             let mut under_way: FuturesUnordered<_> =
                 free.iter().map(|step| self.apply(app, rendered, &items[step.object], step.object)).collect();
             while let Some(done) = under_way.next().await {
-                let (index, outcome, conflicts) = done?;
-                delivery.conflicts += conflicts;
-                if !outcome.is_done() {
-                    failed.insert(index);
+                let tried = done?;
+                delivery.conflicts += tried.conflicts;
+                if !tried.outcome.is_done() {
+                    failed.insert(tried.index);
                 }
-                delivery.note(app, &items[index], outcome);
+                delivery.note(app, &items[tried.index], tried.outcome, tried.place);
             }
         }
         Ok(())
@@ -488,27 +502,35 @@ impl Leader {
     }
 
     /// Applies one object. Only a lost Lease ends the sync; what the API server refuses is this object's outcome.
-    async fn apply(&self, app: &str, rendered: &Rendered, item: &Item, index: usize) -> Result<(usize, Outcome, usize), Error> {
-        let id = &item.wanted.id;
-        let outcome = match self.apply_when_ready(app, rendered, item).await? {
-            Ok(applied) => {
-                for conflict in &applied.conflicts {
-                    tracing::warn!(object = %id, manager = %conflict.manager, fields = %conflict.fields.join(", "), "Took fields over from another manager.");
-                }
-                let health = crate::health::health(&applied.live, Timestamp::now());
-                let version = applied.resource_version.parse().unwrap_or_default();
-                let generation = applied.live["metadata"]["generation"].as_i64().unwrap_or_default();
-                let live = Sighting { id: id.clone(), uid: applied.uid, version, generation, app: String::new(), health };
-                self.state.borrow_mut().applied(live);
-                self.changed.notify_waiters();
-                let outcome = outcome(applied.change);
-                self.metrics.applied(outcome.label());
-                return Ok((index, outcome, applied.conflicts.iter().map(|conflict| conflict.fields.len().max(1)).sum()));
+    async fn apply(&self, app: &str, rendered: &Rendered, item: &Item, index: usize) -> Result<Tried, Error> {
+        let tried = match self.apply_when_ready(app, rendered, item).await? {
+            Ok(applied) => self.applied(&item.wanted.id, index, applied),
+            Err(refusal) => {
+                let place = refusal.field().and_then(|field| place_of(&rendered.manifest.objects()[item.object], field));
+                Tried { index, outcome: Outcome::Failed { reason: refusal.to_string() }, conflicts: 0, place }
             }
-            Err(refusal) => Outcome::Failed { reason: refusal.to_string() },
         };
-        self.metrics.applied(outcome.label());
-        Ok((index, outcome, 0))
+        self.metrics.applied(tried.outcome.label());
+        Ok(tried)
+    }
+
+    fn applied(&self, id: &ObjectId, index: usize, applied: Applied) -> Tried {
+        for conflict in &applied.conflicts {
+            tracing::warn!(object = %id, manager = %conflict.manager, fields = %conflict.fields.join(", "), "Took fields over from another manager.");
+            self.taken.borrow_mut().push(format!("{id}: took {conflict}"));
+        }
+        let live = Sighting {
+            id: id.clone(),
+            uid: applied.uid,
+            version: applied.resource_version.parse().unwrap_or_default(),
+            generation: applied.live["metadata"]["generation"].as_i64().unwrap_or_default(),
+            app: String::new(),
+            health: crate::health::health(&applied.live, Timestamp::now()),
+        };
+        self.state.borrow_mut().applied(live);
+        self.changed.notify_waiters();
+        let conflicts = applied.conflicts.iter().map(|conflict| conflict.fields.len().max(1)).sum();
+        Tried { index, outcome: outcome(applied.change), conflicts, place: None }
     }
 
     async fn try_apply(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Applied, Refusal> {
@@ -670,6 +692,7 @@ impl Leader {
             inputs: inputs.filter(|_| complete),
             root: root_text(app),
             dirty: known.dirty,
+            fresh: false,
             unhealthy_since: None,
         };
         drop(state);
@@ -690,7 +713,8 @@ impl Leader {
 }
 
 impl Delivery {
-    fn note(&mut self, app: &str, item: &Item, outcome: Outcome) {
+    /// `place` is that of the very field that was refused, where it is known.
+    fn note(&mut self, app: &str, item: &Item, outcome: Outcome, place: Option<Origin>) {
         let reason = match &outcome {
             Outcome::Failed { reason } => Some(reason.clone()),
             Outcome::Blocked { .. } => Some(outcome.to_string()),
@@ -699,12 +723,18 @@ impl Delivery {
         let failure = reason.map(|reason| Failure {
             app: app.to_owned(),
             object: Some(item.wanted.id.clone()),
-            place: Some((*item.origin).clone()),
+            place: place.clone().or_else(|| Some((*item.origin).clone())),
             reason,
         });
         self.failures.extend(failure);
         self.outcomes.push(outcome);
     }
+}
+
+/// Where a field that the API server names was written: `spec.ports[0].port`, in a patch of a layer as well as in the base.
+fn place_of(object: &overlays::object::Object, field: &str) -> Option<Origin> {
+    let steps: Vec<&str> = field.split(['.', '[', ']']).filter(|step| !step.is_empty()).collect();
+    object.place(&steps)
 }
 
 fn outcome(change: Change) -> Outcome {
@@ -748,8 +778,17 @@ fn render_failures(app: &str, errors: &overlays::Errors) -> Vec<Failure> {
 
 fn failure(app: &str, error: &overlays::Error) -> Failure {
     let place = error.place().map(|place| place.origin.clone());
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let line = error.place().map(|place| place.line_text.trim()).filter(|line| !line.is_empty());
+    let line = line.map(|line| format!(": `{}`", shown(line))).unwrap_or_default();
     let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-    Failure { app: app.to_owned(), object: None, place, reason: format!("{error}{advice}") }
+    Failure { app: app.to_owned(), object: None, place, reason: format!("{error}{cause}{line}{advice}") }
+}
+
+/// The beginning of a line of the user's: minified JSON has lines of megabytes.
+fn shown(line: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    line.chars().take(SHOWN).map(printable).collect()
 }
 
 /// The fleet at the path of a Sync. A repository that is one app is named by its URL.

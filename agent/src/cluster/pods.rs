@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Cluster;
-use super::discovery::parse;
+use super::discovery::{Resource, parse};
 use super::refusal::Refusal;
 use super::wire::{Call, escaped};
 use crate::pods::{Ailment, ailment, newest, selector};
@@ -30,9 +30,8 @@ impl Cluster {
         let resource = self.resolve_any(&id.group, &id.kind).await?;
         let workload: Value = parse(&self.wire.call(&Call::get(resource.object(&id.namespace, &id.name))).await?.body)?;
         let owner = if id.kind == "Deployment" {
-            let sets =
-                self.selected(&resource.collection(Some(&id.namespace)).replace("/deployments", "/replicasets"), &workload, SETS).await?;
-            newest(&workload, &sets).cloned()
+            let sets = Resource { kind: "ReplicaSet".to_owned(), plural: "replicasets".to_owned(), ..resource };
+            newest(&workload, &self.selected(&sets.collection(Some(&id.namespace)), &workload, SETS).await?).cloned()
         } else {
             Some(workload)
         };

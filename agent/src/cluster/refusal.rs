@@ -160,6 +160,16 @@ impl Refusal {
         }
     }
 
+    /// The first field that was found at fault, as `spec.ports[0].port`.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { fields, .. } | Self::Immutable { fields } => {
+                fields.iter().map(|fault| fault.field.as_str()).find(|field| !field.is_empty())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the same request may succeed later without anybody changing it.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -447,10 +457,16 @@ fn between<'a>(text: &'a str, before: &str, behind: &str) -> Option<&'a str> {
     Some(after(text, before)?.split(behind).next().unwrap_or_default())
 }
 
+/// What the server puts before what is wrong: `failed to create typed patch object (web/api; apps/v1, Kind=Deployment): `.
+fn without_preamble(line: &str) -> &str {
+    let told = line.starts_with("failed to ").then(|| line.split_once("): ")).flatten();
+    told.filter(|(head, _)| head.contains("object (")).map_or(line, |(_, rest)| rest)
+}
+
 /// One line, without long values, at most [`MOST_WORDS`] characters.
 pub(super) fn brief(message: &str) -> String {
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    clip(&shorten_value(&line), MOST_WORDS)
+    clip(&shorten_value(without_preamble(&line)), MOST_WORDS)
 }
 
 /// Cuts the value out of `Invalid value: VALUE: words`, keeping the words: the value may be a whole pod template.

@@ -113,7 +113,8 @@ impl Repository {
     /// If git or the forge does.
     pub fn push(&self, message: &str) -> Result<String> {
         let commit = self.commit(message)?;
-        self.git(&["push", "--quiet", "origin", "HEAD"])?;
+        // A person who goes on from here just says `git push`.
+        self.git(&["push", "--quiet", "--set-upstream", "origin", "HEAD"])?;
         Ok(commit)
     }
 
