@@ -74,7 +74,8 @@ impl Forge {
         self.directory.path()
     }
 
-    /// Secrets are constants: they protect nothing but a throw-away server on 127.0.0.1.
+    /// Secrets are constants: they protect nothing but a throw-away server on 127.0.0.1. Queues are in memory: those on disk are polled
+    /// with a back-off of up to two seconds, and a hook would wait for it.
     fn configuration(&self) -> String {
         let (directory, port, data) = (self.path().display(), self.port, self.binaries.gitea_data.display());
         format!(
@@ -87,7 +88,7 @@ impl Forge {
             PASSWORD_HASH_ALGO = pbkdf2$1$50\nPASSWORD_CHECK_PWN = false\nPASSWORD_COMPLEXITY = off\n\
             [oauth2]\nENABLED = false\nJWT_SECRET = cGxpbXNvbGwtbGFiLXNlY3JldC1vZi0zMi1ieXRlcyE\n\
             [repository]\nROOT = {directory}/repositories\nDEFAULT_BRANCH = main\n\
-            [webhook]\nALLOWED_HOST_LIST = loopback\nDELIVER_TIMEOUT = 5\n\
+            [webhook]\nALLOWED_HOST_LIST = loopback\nDELIVER_TIMEOUT = 5\n[queue]\nTYPE = channel\n\
             [log]\nMODE = console\nLEVEL = Warn\n[session]\nPROVIDER = memory\n[indexer]\nISSUE_INDEXER_TYPE = db\n\
             [service]\nDISABLE_REGISTRATION = true\n[cron]\nENABLED = false\n[cron.update_checker]\nENABLED = false\n\
             [actions]\nENABLED = false\n[packages]\nENABLED = false\n[mailer]\nENABLED = false\n\
