@@ -69,7 +69,7 @@ async fn what_the_api_server_refuses_is_told_by_object_and_everything_else_is_ap
             "the word is not allowed here",
             "ResourceQuota few",
             "quota.yaml:1",
-            "wrong.yaml:1",
+            "wrong.yaml:4",
             "spec.ports[0].port",
         ],
     )
@@ -96,7 +96,7 @@ async fn a_field_that_cannot_change_is_refused_with_the_way_out_and_a_foreign_on
     let (site, repository) = (world.site(), &world.repository);
     repository.write("fixed.yaml", stays("2", ""))?;
     let second = repository.push("Change what can't be changed")?;
-    refused(&world, &second, &["ConfigMap", "fixed", "fixed.yaml:1", "plimsoll.dev/replace: allow"]).await?;
+    refused(&world, &second, &["ConfigMap", "fixed", "fixed.yaml:5", "plimsoll.dev/replace: allow"]).await?;
     assert_eq!(value(site, "fixed").await?, "1");
     repository.write("fixed.yaml", stays("2", ", plimsoll.dev/replace: allow"))?;
     let third = repository.push("Say the word")?;

@@ -62,7 +62,7 @@ enum RestrictorArg {
 
 #[derive(Args)]
 struct Render {
-    /// The directory of a kustomization, or of plain manifests.
+    /// The directory of a kustomization.
     #[arg(value_name = "DIR", required_unless_present = "repo")]
     dir: Option<PathBuf>,
     /// In which order objects are printed.
