@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many wakes a Sync may get in a row.
 const BURST: f64 = 5.0;
 /// After that, one in this time.
-const REFILL: Duration = Duration::from_secs(5);
+const REFILL: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted (no file descriptors are left).
 const RECOVER: Duration = Duration::from_secs(1);
 
@@ -380,17 +380,17 @@ mod tests {
     fn many_pushes_are_joined_and_none_is_lost() {
         let start = Instant::now();
         let mut bucket = Bucket::new(start);
-        let after = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let after = |refills: f64| start + REFILL.mul_f64(refills);
         for _ in 0..5 {
             assert_eq!(bucket.take(start), Take::Now);
         }
         assert_eq!(bucket.take(start), Take::In(REFILL));
-        assert_eq!(bucket.take(after(1.0)), Take::Joined);
+        assert_eq!(bucket.take(after(0.2)), Take::Joined);
         bucket.waiting = false;
-        assert_eq!(bucket.take(after(6.0)), Take::In(Duration::from_secs(4)));
+        assert_eq!(bucket.take(after(1.2)), Take::In(REFILL.mul_f64(0.8)));
         bucket.waiting = false;
         for _ in 0..5 {
-            assert_eq!(bucket.take(after(600.0)), Take::Now);
+            assert_eq!(bucket.take(after(120.0)), Take::Now);
         }
     }
 }
