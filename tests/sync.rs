@@ -126,3 +126,17 @@ async fn a_push_hook_wakes_the_leader_whichever_agent_takes_it() -> Result {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_sync_that_is_deleted_leaves_its_objects_and_nothing_pending() -> Result {
+    let hangs = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: hangs}\nspec:\n  selector: {matchLabels: {app: hangs}}\n  template:\n    \
+                 metadata: {labels: {app: hangs, kubelab/fate: hang}}\n    spec: {containers: [{name: c, image: \"c:1\"}]}\n";
+    let world = World::of(AGENT).file("hangs.yaml", hangs).start().await?;
+    world.until_status(&world.first, "pending").await?;
+    let site = world.site();
+    site.cluster.delete("plimsoll.dev/v1alpha1", "Sync", &site.namespace, "fleet").await?;
+    let said = world.until_status(&world.first, "error").await?;
+    assert_eq!(said[0].description, "The Sync was deleted; what it applied stays as it is");
+    assert!(site.get("apps/v1", "Deployment", "hangs").await?.is_some());
+    Ok(())
+}

@@ -27,9 +27,12 @@ use crate::metrics::Metrics;
 use crate::queue::Backoff;
 use crate::report;
 use crate::server::{self, Hooks, Vitals};
+use crate::status;
 
 /// How many wakes and events may wait to be looked at.
 const WAKES: usize = 64;
+/// How long it may take to resolve what a deleted Sync left pending.
+const LEAVE: Duration = Duration::from_secs(60);
 /// How long the process may take to give its Leases back.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -174,7 +177,13 @@ impl Agent {
         match event {
             SyncSeen::Restarted => followers.told = Some(BTreeSet::new()),
             SyncSeen::Sync(sync) => self.meet(followers, Arc::new(*sync)),
-            SyncSeen::Deleted(sync) => self.part(followers, &Key::of(&sync)),
+            SyncSeen::Deleted(sync) => {
+                let key = Key::of(&sync);
+                if self.leading.borrow().contains(&key) {
+                    tokio::task::spawn_local(self.clone().take_leave(key.clone(), sync));
+                }
+                self.part(followers, &key);
+            }
             SyncSeen::Unreadable(why) => tracing::error!("A Sync can't be read: {why}"),
             SyncSeen::Whole => {
                 vitals.send_replace(Vitals { dead: None, unready: None });
@@ -226,6 +235,19 @@ impl Agent {
         self.metrics.forget(&key.to_string());
         if let Some(follower) = followers.all.remove(key) {
             _ = follower.sync.send(None);
+        }
+    }
+
+    /// What a deleted Sync left pending on commits is resolved, for nobody will come back to it.
+    async fn take_leave(self: Rc<Self>, key: Key, sync: Box<Sync>) {
+        let said = tokio::time::timeout(LEAVE, async {
+            let credentials = self.credentials(&key, &sync).await?;
+            let access = self.access(&key, &sync, &credentials).await?;
+            status::resolve(&sync, &access).await;
+            Ok::<_, crate::lead::Problem>(())
+        });
+        if let Ok(Err(problem)) = said.await {
+            tracing::warn!(sync = %key, %problem, "Could not resolve what is pending on commits.");
         }
     }
 

@@ -273,7 +273,7 @@ impl Agent {
         }
     }
 
-    async fn access(&self, key: &Key, sync: &Sync, credentials: &Credentials) -> Result<Access, Problem> {
+    pub(crate) async fn access(&self, key: &Key, sync: &Sync, credentials: &Credentials) -> Result<Access, Problem> {
         let own = sync.spec.forge.as_ref().and_then(|forge| forge.secret_ref.as_ref());
         let credentials = match own {
             Some(secret) => read_credentials(&self.secret(&key.namespace, &secret.name).await?)?,

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::random;
-use crate::api::{RevisionStatus, SyncStatus};
+use crate::api::{RevisionStatus, Sync, SyncStatus};
 use crate::cluster::{Event, Events, Tone};
 use crate::forge::{self, Access, CommitStatus, Forge, Found};
 use crate::ledger::{Ledger, Next, Posting};
@@ -255,6 +255,21 @@ impl Teller<'_> {
         let event = Event { tone, reason: state.as_str(), action: "Sync", note: &note };
         if let Err(refusal) = telling.events.tell(&self.leader.sync, &event).await {
             tracing::warn!(sync = %self.leader.name, %refusal, "Could not write an event.");
+        }
+    }
+}
+
+/// Resolves what a Sync that is deleted left pending; once, for there is nothing left to remember it by.
+pub(crate) async fn resolve(sync: &Sync, access: &Access) {
+    let entries = sync.status.as_ref().map(|status| status.ledger.as_slice()).unwrap_or_default();
+    let mut ledger = Ledger::restore(entries, Timestamp::now());
+    ledger.end("The Sync was deleted; what it applied stays as it is", Timestamp::now());
+    let found = forge::of(&SafeUrl::new(&sync.spec.url), sync.spec.forge.as_ref(), access).await;
+    let Ok(Found::Forge(forge)) = found else { return };
+    while let Next::Post(posting) = ledger.next(Timestamp::now()) {
+        match forge.post(&posting.commit, &CommitStatus::new(&posting.context, &posting.verdict)).await {
+            Ok(()) => ledger.confirmed(&posting.commit, &posting.context, Timestamp::now()),
+            Err(error) => return tracing::warn!(commit = %posting.commit, %error, "Could not resolve a pending commit status."),
         }
     }
 }

@@ -21,7 +21,12 @@ const CLUSTERS: [(&str, &str); 3] =
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let once = std::env::args().any(|argument| argument == "--once");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument != "--once") {
+        println!("usage: cargo run --release --example demo [-- --once]");
+        return ExitCode::from(2);
+    }
+    let once = !arguments.is_empty();
     // Whatever happens, `show` has returned before the process ends, and with it everything has been stopped.
     let shown = tokio::select! {
         shown = show(once) => shown,
