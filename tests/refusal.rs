@@ -110,7 +110,7 @@ async fn a_field_that_cannot_change_is_refused_with_the_way_out_and_a_foreign_on
     assert_eq!(value(site, "a").await?, "2");
     let log = site.agent().log();
     assert!(log.contains("Took fields over from another manager.") && log.contains("manager=lab"), "{log}");
-    Ok(())
+    site.until_event("by lab").await.map(drop)
 }
 
 #[tokio::test]
