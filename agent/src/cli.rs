@@ -287,7 +287,13 @@ fn install(args: &Install) -> Result<(), Failure> {
         secret: args.secret.clone(),
         poll: args.poll.clone(),
         image: args.image.clone(),
-    })?)
+    })?)?;
+    // kubectl looks up every kind before it applies anything (seen with 1.32).
+    _ = writeln!(
+        io::stderr(),
+        "note: if kubectl says `no matches for kind \"Sync\"`, it met the kind before its definition: run the same command once more"
+    );
+    Ok(())
 }
 
 #[cfg(test)]
