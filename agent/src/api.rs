@@ -80,9 +80,31 @@ pub struct SyncSpec {
     /// A ServiceAccount of this namespace to act as; what it may not do is not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Whether to leave everything as it is.
+    /// Whether to leave everything as it is; drift is told all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+    /// What is done about drift where neither the app nor the object says: `heal` (the default) or `report`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
+    /// Times in which nothing is changed: commits wait, and drift is only told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<FreezeSpec>,
+}
+
+/// A time that comes again every week in which nothing is changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FreezeSpec {
+    /// The days on which it begins: `Mon` to `Sun`. Default: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<String>,
+    /// When it begins, as `22:00`.
+    pub from: String,
+    /// When it ends, as `06:00`; on the next day if that is not after `from`.
+    pub to: String,
+    /// The IANA time zone of both, as `Europe/Berlin`. Default `UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// What to follow: exactly one of these.
@@ -180,6 +202,12 @@ pub struct SyncStatus {
     /// What went wrong, object by object; at most 20 are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailureStatus>,
+    /// Objects that are not as Git says, and those last healed; at most 50 are listed, what is still there first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftStatus>,
+    /// How many objects are not as Git says, those that are not listed too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drifted: Option<i64>,
     /// What was last said on each commit, so that nothing is said twice and nothing is left pending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledger: Vec<LedgerEntry>,
@@ -226,6 +254,47 @@ pub struct FailureStatus {
     pub place: String,
     /// What, why, and what to do.
     pub message: String,
+}
+
+/// One object that is, or was, not as Git says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftStatus {
+    /// The app.
+    pub app: String,
+    /// The object, as `Deployment web/api`.
+    pub object: String,
+    /// One word: `reported` (it is left so), `healing`, `fighting` (healed again and again), `refused` (it could not be healed), `healed`.
+    pub state: String,
+    /// The fields that differ, or `deleted` as the only path; at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<DriftField>,
+    /// How many more fields differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<i64>,
+    /// Why it is as it is, where the state does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it was first seen, RFC 3339.
+    pub since: String,
+    /// When it was healed, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healed: Option<String>,
+}
+
+/// One field that differs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DriftField {
+    /// Which one, as `spec.template.spec.containers[name=web].image`.
+    pub path: String,
+    /// What Git asks for; none where the field is not there. Values of Secrets are `****`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// What it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<String>,
+    /// Who holds it, as the API server has it: `kubectl-scale`, or that nobody is known.
+    pub by: String,
 }
 
 /// What was last said on a commit.

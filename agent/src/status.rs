@@ -203,6 +203,8 @@ impl Teller<'_> {
             conditions: report::conditions(&shown, &telling.written.conditions, generation, Timestamp::now()),
             apps: state.app_statuses(),
             failures: report::failure_statuses(report),
+            drift: Vec::new(),
+            drifted: None,
             ledger: telling.ledger.entries(),
         }
     }
