@@ -5,6 +5,7 @@
 mod cli;
 mod cluster;
 mod deploy;
+mod drift;
 mod examples;
 mod failure;
 mod forge;
