@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::stream::{Feed, Told};
 use super::wire::escaped;
 use crate::api::{APP_LABEL, PART_OF_LABEL};
+use crate::drift::{self, Print};
 use crate::health::{Health, health};
 
 /// How many kinds are listed at once: each takes a connection.
@@ -37,16 +38,18 @@ pub struct Record {
     pub app: String,
     /// How it does, at the time of the event.
     pub health: Health,
+    /// Our fields in it, to be told from what they were.
+    pub print: Print,
 }
 
 /// What a watch tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Seen {
     /// The state of a kind is told from the beginning, for some of what happened may have been missed:
     /// what is not told before `Whole` does not exist.
     Restarted(Resource),
-    /// An object as it is now.
-    Object(Record),
+    /// An object as it is now, and as the server wrote it: who changed it must be known before it is healed.
+    Object(Record, Box<RawValue>),
     /// An object that is gone, in its last state.
     Deleted(Record),
     /// All of a kind that exists has been told, and what changes will be.
@@ -124,7 +127,7 @@ fn seen(kind: &Resource, told: Told) -> Seen {
         Told::Blind(refusal) => Seen::Blind(kind.clone(), refusal),
         Told::Object { deleted, object } => match record(kind, &object, Timestamp::now()) {
             Ok(record) if deleted => Seen::Deleted(record),
-            Ok(record) => Seen::Object(record),
+            Ok(record) => Seen::Object(record, object),
             Err(refusal) => Seen::Blind(kind.clone(), refusal),
         },
     }
@@ -146,6 +149,7 @@ fn record(kind: &Resource, object: &RawValue, now: Timestamp) -> Result<Record, 
         generation: metadata["generation"].as_i64().unwrap_or_default(),
         app: text(&metadata["labels"][APP_LABEL]),
         health: health(&live, now),
+        print: drift::print(&live),
     })
 }
 
