@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness::{Result, Trouble};
 use serde_json::Value;
 
-use super::told::UNKNOWN;
+use super::told::TRACELESS;
 
 /// The field manager of the agent.
 pub(crate) const OURS: &str = "plimsoll";
@@ -40,8 +40,12 @@ fn is_our_apply(entry: &Value) -> bool {
 }
 
 fn author(entry: &Value) -> String {
-    let text = |key: &str| entry[key].as_str().unwrap_or_default();
-    if entry["subresource"].is_null() { text("manager").to_owned() } else { format!("{} ({})", text("manager"), text("subresource")) }
+    let name = entry["manager"].as_str().unwrap_or_default();
+    match entry["subresource"].as_str() {
+        Some(subresource) => format!("{name} ({subresource})"),
+        None if entry["operation"] == "Apply" => format!("{name} (Apply)"),
+        None => name.to_owned(),
+    }
 }
 
 /// How `live` stands at the paths that `owner`'s entry of ours names.
@@ -189,7 +193,7 @@ pub(crate) fn is_double(object: &Value, path: &str) -> bool {
     items.filter(|item| is_item(item, keys)).count() > 1
 }
 
-/// Who else holds a path now, by the entries of the API server; an unknown author if nobody does.
+/// Who else holds a path now, by the entries of the API server; a writer that leaves no trace if nobody does.
 pub(crate) fn holders(object: &Value, path: &str) -> BTreeSet<String> {
     let mut holders = BTreeSet::new();
     for entry in entries(object).filter(|entry| !is_our_apply(entry)) {
@@ -200,7 +204,7 @@ pub(crate) fn holders(object: &Value, path: &str) -> BTreeSet<String> {
         }
     }
     if holders.is_empty() {
-        holders.insert(UNKNOWN.to_owned());
+        holders.insert(TRACELESS.to_owned());
     }
     holders
 }

@@ -9,8 +9,10 @@ use std::fmt;
 use harness::{Result, Trouble};
 use serde_json::Value;
 
-/// Whom a drift is put down to if the API server does not say.
+/// Whom a removal is put down to: it leaves no trace of who it was.
 pub(crate) const UNKNOWN: &str = "an unknown author";
+/// Whom a change is put down to if nobody else holds the field.
+pub(crate) const TRACELESS: &str = "a writer that leaves no trace";
 /// What becomes of a drift if the line does not say.
 pub(crate) const HEALED: &str = "healed";
 /// The path of an object that is gone.

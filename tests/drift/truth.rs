@@ -136,7 +136,8 @@ fn untrue(before: &Value, after: &Value, line: &Told, changed: &BTreeSet<String>
     if related.is_empty() {
         return Some(format!("this did not change; changed: {changed:?}"));
     }
-    let holders = projection::holders(after, &line.path);
+    let gone = BTreeSet::from([told::UNKNOWN.to_owned()]);
+    let holders = if line.is.is_none() { gone } else { projection::holders(after, &line.path) };
     if !holders.contains(&line.by) {
         return Some(format!("it is held by {holders:?}"));
     }
