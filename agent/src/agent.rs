@@ -215,7 +215,8 @@ impl Agent {
         let Some(wanted) = wanted else { return Ok(()) };
         let taken: Vec<_> = self.cluster.make_first_sync(&wanted).await?.iter().map(ToString::to_string).collect();
         self.cluster.note_first_sync(&wanted).await?;
-        tracing::info!(sync = %format!("{NAMESPACE}/{}", wanted.name), taken = %taken.join(", "), "The Sync is as it was installed.");
+        let taken = if taken.is_empty() { String::new() } else { format!(" Taken over: {}.", taken.join(", ")) };
+        tracing::info!(sync = %format!("{NAMESPACE}/{}", wanted.name), "The Sync is as it was installed.{taken}");
         Ok(())
     }
 
@@ -253,8 +254,13 @@ impl Agent {
                 }
             }
             SyncSeen::Blind(refusal) => {
-                tracing::warn!(%refusal, "The Syncs can't be seen.");
-                vitals.send_replace(Vitals { dead: None, unready: Some(format!("the Syncs can't be seen: {refusal}")) });
+                let hint = if matches!(refusal, Refusal::Forbidden { .. }) { "; `plimsoll install` prints what is needed" } else { "" };
+                let why = format!("the Syncs can't be seen: {refusal}{hint}");
+                // It is tried again and again; the log is told what is new.
+                let known = vitals.send_replace(Vitals { dead: None, unready: Some(why.clone()) });
+                if known.unready.as_ref() != Some(&why) {
+                    tracing::warn!("Not ready: {why}");
+                }
             }
         }
     }
@@ -394,11 +400,16 @@ impl Agent {
         let mut failures = 0;
         loop {
             match self.prepare(key, sync, fence).await {
-                Ok((led, kinds)) => match led.lead(self, kinds).await {},
-                Err(problem) => self.tell_problem(key, sync, &problem.to_string()).await,
+                Ok((led, kinds)) => {
+                    led.lead(self, kinds).await;
+                    failures = 0;
+                }
+                Err(problem) => {
+                    self.tell_problem(key, sync, &problem.to_string()).await;
+                    failures += 1;
+                    sleep(backoff.delay(failures, random())).await;
+                }
             }
-            failures += 1;
-            sleep(backoff.delay(failures, random())).await;
         }
     }
 
