@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod deploy;
 mod examples;
+mod facts;
 mod failure;
 mod forge;
 mod git;
