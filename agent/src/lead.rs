@@ -486,7 +486,10 @@ impl Led {
                         watches.cover(&watched);
                     }
                 }
-                Some(seen) = sightings.recv() => helm.notice(seen),
+                Some(seen) = sightings.recv() => match seen {
+                    Seen::Redefined(definition) => watches.restart(&definition),
+                    seen => helm.notice(seen),
+                },
                 polled = under_way(&mut helm.poll) => helm.polled(polled),
                 synced = under_way(&mut helm.sync) => helm.synced(synced),
                 kept = under_way(&mut helm.keeping) => helm.kept(&kept),
@@ -679,6 +682,7 @@ impl<'a> Helm<'a> {
             Seen::Deleted(record) => leader.is_gone(&record.id, &record.uid),
             Seen::Whole(kind) => self.whole(&kind),
             Seen::Blind(kind, refusal) => self.blind(&kind, &refusal),
+            Seen::Redefined(_) => {}
         }
         leader.changed.notify_waiters();
     }
