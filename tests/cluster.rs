@@ -418,6 +418,7 @@ async fn a_place_in_a_history_that_is_gone_is_given_up() -> Result {
             Seen::Object(..) => "object",
             Seen::Deleted(_) => "deleted",
             Seen::Whole(_) => "whole",
+            Seen::Redefined(_) => "redefined",
             Seen::Blind(..) => "blind",
         })
         .collect();

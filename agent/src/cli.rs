@@ -34,7 +34,7 @@ enum Command {
     Run(AgentConfig),
     /// Print what a kustomization or a fleet renders to, as `kustomize build` does.
     Render(Render),
-    /// Print the manifests that install the agent and a first Sync.
+    /// Print the manifests that install the agent, for `kubectl apply --server-side -f -`; with `--repo`, a first Sync for it to make.
     Install(Install),
     /// Print the CustomResourceDefinition of Sync.
     Crd,
@@ -105,23 +105,23 @@ struct Render {
 
 #[derive(Args)]
 struct Install {
-    /// The repository to follow.
+    /// The repository to follow; without it, the agent is installed alone and waits for Syncs.
     #[arg(long, value_name = "URL")]
-    repo: String,
-    /// The directory in the repository.
-    #[arg(long, default_value = "")]
+    repo: Option<String>,
+    /// The directory in the repository: of a fleet file, a kustomization or plain manifests; without it, the root.
+    #[arg(long, requires = "repo", value_name = "DIR", default_value = "")]
     path: String,
     /// The branch; without it, the repository's default branch.
-    #[arg(long)]
+    #[arg(long, requires = "repo")]
     branch: Option<String>,
-    /// The name of the Sync.
-    #[arg(long, default_value = "fleet")]
+    /// The name of the Sync. Installed again under the same name it is changed; another name is another Sync.
+    #[arg(long, requires = "repo", default_value = "fleet")]
     name: String,
     /// A Secret in the namespace `plimsoll-system` with the repository's credentials.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, requires = "repo", value_name = "NAME")]
     secret: Option<String>,
-    /// How often to ask the repository for news.
-    #[arg(long, value_name = "DURATION", value_parser = checked_duration)]
+    /// How often to ask the repository for news, as `30s` (the default).
+    #[arg(long, requires = "repo", value_name = "DURATION", value_parser = checked_duration)]
     poll: Option<String>,
     /// The agent's image.
     #[arg(long, default_value = install::IMAGE)]
@@ -279,20 +279,18 @@ fn as_kustomization(root: &Root) -> String {
 }
 
 fn install(args: &Install) -> Result<(), Failure> {
-    print(&install::manifests(&install::First {
+    let first = args.repo.as_ref().map(|url| install::First {
         name: args.name.clone(),
-        url: args.repo.clone(),
+        url: url.clone(),
         path: args.path.clone(),
         branch: args.branch.clone(),
         secret: args.secret.clone(),
         poll: args.poll.clone(),
-        image: args.image.clone(),
-    })?)?;
-    // kubectl looks up every kind before it applies anything (seen with 1.32).
-    _ = writeln!(
-        io::stderr(),
-        "note: if kubectl says `no matches for kind \"Sync\"`, it met the kind before its definition: run the same command once more"
-    );
+    });
+    print(&install::manifests(&args.image, first.as_ref())?)?;
+    for note in install::notes(first.as_ref()) {
+        _ = writeln!(io::stderr(), "note: {note}");
+    }
     Ok(())
 }
 

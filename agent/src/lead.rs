@@ -107,6 +107,8 @@ pub(crate) struct Led {
     /// How often an object is audited; none is never.
     audit: Option<Duration>,
     keys: Keys,
+    /// When the nodes are to be asked again for what the cluster is.
+    next_look: Option<Duration>,
 }
 
 /// What opens the repository and the forge; read again when it is refused, for it may have been rotated.
@@ -202,7 +204,7 @@ impl Agent {
         let credentials = self.credentials(key, sync).await?;
         let source = self.source(key, sync, credentials.clone(), &wake)?;
         let access = RefCell::new(self.access(key, sync, &credentials).await?);
-        let facts = self.facts(sync).await?;
+        let (facts, next_look) = self.facts(sync, times.resync).await?;
         let annotations = sync.metadata.annotations.clone().unwrap_or_default();
         let inventory = Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))?;
         let cluster = self.cluster.fenced(fence.clone());
@@ -250,7 +252,7 @@ impl Agent {
         let identity = self.config.identity.clone();
         let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
         let audit = (!self.config.audit.is_zero()).then_some(self.config.audit);
-        Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys }, kinds))
+        Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys, next_look }, kinds))
     }
 
     fn source(&self, key: &Key, sync: &Sync, credentials: Credentials, wake: &Arc<Notify>) -> Result<Source, Problem> {
@@ -314,16 +316,32 @@ impl Agent {
         self.config.cache_dir.join(format!("{}-{}-{short}", key.namespace, key.name))
     }
 
-    async fn facts(&self, sync: &Sync) -> Result<Facts, Problem> {
+    /// What the cluster is, and when its nodes are to be asked again.
+    async fn facts(&self, sync: &Sync, resync: Option<Duration>) -> Result<(Facts, Option<Duration>), Problem> {
         let (nodes, version, uid) = (self.cluster.nodes().await?, self.cluster.version().await?, self.cluster.uid().await?);
         let mut facts = facts::from_nodes(&nodes, &version, &uid);
         if let Some(name) = &self.config.cluster_name {
             facts.name.clone_from(name);
         }
-        Ok(match &sync.spec.cluster {
-            Some(spec) => facts.overridden_by(spec),
-            None => facts,
-        })
+        let facts = facts.overridden_by(&sync.spec.cluster.clone().unwrap_or_default());
+        Ok((facts, facts::next_look(&nodes, Timestamp::now(), resync)))
+    }
+
+    /// Ends when the nodes say that the cluster is not what it was called when leading began: what depends on it begins anew.
+    async fn until_moved(&self, led: &Led) {
+        let (leader, mut next) = (&led.leader, led.next_look);
+        while let Some(pause) = next {
+            tokio::time::sleep(pause.mul_f64(0.9 + random() / 5.0)).await;
+            let Ok(nodes) = self.cluster.nodes().await else { continue };
+            let spec = leader.sync.spec.cluster.clone().unwrap_or_default();
+            let seen = facts::from_nodes(&nodes, &leader.facts.kubernetes, "").overridden_by(&spec);
+            if facts::has_moved(&leader.facts, &seen) {
+                tracing::info!(sync = %led.key, was = ?leader.facts.labels, is = ?seen.labels, "The cluster is another than it was.");
+                return;
+            }
+            next = facts::next_look(&nodes, Timestamp::now(), led.times.resync);
+        }
+        std::future::pending().await
     }
 
     /// `plimsoll/<cluster>`; of several Syncs that follow one repository in a cluster, all but the oldest add their name.
@@ -374,8 +392,8 @@ struct Helm<'a> {
 }
 
 impl Led {
-    /// Leads until it is dropped. `kinds` are those that the leader wants to be watched.
-    pub(crate) async fn lead(self, agent: &Agent, mut kinds: Kinds) -> Infallible {
+    /// Leads until it is dropped, or the cluster is another than it was. `kinds` are those that the leader wants to be watched.
+    pub(crate) async fn lead(self, agent: &Agent, mut kinds: Kinds) {
         let teller = Teller {
             leader: &self.leader,
             access: &self.keys.access,
@@ -385,10 +403,11 @@ impl Led {
             identity: self.identity.clone(),
         };
         tokio::select! {
-            never = self.steer(&mut kinds) => never,
-            never = teller.tell() => never,
-            never = self.reread_keys(agent) => never,
-            never = self.inquire() => never,
+            never = self.steer(&mut kinds) => match never {},
+            never = teller.tell() => match never {},
+            never = self.reread_keys(agent) => match never {},
+            never = self.inquire() => match never {},
+            () = agent.until_moved(&self) => {}
         }
     }
 
@@ -467,7 +486,10 @@ impl Led {
                         watches.cover(&watched);
                     }
                 }
-                Some(seen) = sightings.recv() => helm.notice(seen),
+                Some(seen) = sightings.recv() => match seen {
+                    Seen::Redefined(definition) => watches.restart(&definition),
+                    seen => helm.notice(seen),
+                },
                 polled = under_way(&mut helm.poll) => helm.polled(polled),
                 synced = under_way(&mut helm.sync) => helm.synced(synced),
                 kept = under_way(&mut helm.keeping) => helm.kept(&kept),
@@ -660,6 +682,7 @@ impl<'a> Helm<'a> {
             Seen::Deleted(record) => leader.is_gone(&record.id, &record.uid),
             Seen::Whole(kind) => self.whole(&kind),
             Seen::Blind(kind, refusal) => self.blind(&kind, &refusal),
+            Seen::Redefined(_) => {}
         }
         leader.changed.notify_waiters();
     }
@@ -690,6 +713,7 @@ impl<'a> Helm<'a> {
                     self.led.leader.changed.notify_waiters();
                 }
                 if self.target != Some(commit) {
+                    tracing::info!(sync = %self.led.key, %commit, "The repository has a commit to follow.");
                     (self.target, self.next_try) = (Some(commit), Instant::now());
                 }
             }

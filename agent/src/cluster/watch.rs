@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use overlays::object::ObjectId;
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -54,6 +55,8 @@ pub enum Seen {
     Deleted(Record),
     /// All of a kind that exists has been told, and what changes will be.
     Whole(Resource),
+    /// The definition of a custom kind has changed, as `widgets.example.com`. Objects may read otherwise from now on, and no event says so.
+    Redefined(String),
     /// Nothing of a kind can be seen now, and why. It is tried again; `Restarted` and `Whole` follow when it works.
     Blind(Resource, Refusal),
 }
@@ -120,6 +123,46 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Tells when the definition of a custom kind changes, until nobody listens. Where definitions may not be read, nothing is told.
+    async fn redefinitions(&self, listener: mpsc::Sender<Seen>) {
+        let mut feed = Feed::new(self.wire.clone(), DEFINITIONS.to_owned(), String::new()).metadata_only();
+        let mut generations = HashMap::new();
+        loop {
+            let told = tokio::select! {
+                told = feed.next() => told,
+                () = listener.closed() => return,
+            };
+            let Told::Object { deleted: false, object } = told else { continue };
+            let Ok(Definition { metadata }) = parse::<Definition>(object.get().as_bytes()) else { continue };
+            let before = generations.insert(metadata.name.clone(), metadata.generation);
+            if before.is_some_and(|before| before != metadata.generation) && listener.send(Seen::Redefined(metadata.name)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Where the definitions of custom kinds are.
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+#[derive(Deserialize)]
+struct Definition {
+    metadata: DefinitionMetadata,
+}
+
+#[derive(Deserialize)]
+struct DefinitionMetadata {
+    name: String,
+    #[serde(default)]
+    generation: i64,
+}
+
+/// Whether a kind may have been defined by a CustomResourceDefinition: built-in groups have no dot, or are of Kubernetes' own domain.
+fn is_custom(kind: &Resource) -> bool {
+    kind.group.contains('.') && !kind.group.ends_with(".k8s.io")
+}
+
 fn seen(kind: &Resource, told: Told) -> Seen {
     match told {
         Told::Restarted => Seen::Restarted(kind.clone()),
@@ -159,12 +202,13 @@ pub struct Watches {
     applyset: String,
     listener: mpsc::Sender<Seen>,
     running: HashMap<Resource, JoinHandle<()>>,
+    definitions: Option<JoinHandle<()>>,
 }
 
 impl Watches {
     /// None yet. What they see goes to `listener`.
     pub fn new(cluster: Cluster, applyset: String, listener: mpsc::Sender<Seen>) -> Self {
-        Self { cluster, applyset, listener, running: HashMap::new() }
+        Self { cluster, applyset, listener, running: HashMap::new(), definitions: None }
     }
 
     /// Watches just these kinds: starts what is missing, ends what is no longer wanted, leaves the rest undisturbed.
@@ -181,6 +225,20 @@ impl Watches {
                 self.running.insert(kind.clone(), self.start(kind.clone()));
             }
         }
+        if self.definitions.is_none() && kinds.iter().any(is_custom) {
+            let (cluster, listener) = (self.cluster.clone(), self.listener.clone());
+            self.definitions = Some(tokio::spawn(async move { cluster.redefinitions(listener).await }));
+        }
+    }
+
+    /// Tells a custom kind from the beginning, for its definition, as `widgets.example.com`, has changed.
+    pub fn restart(&mut self, definition: &str) {
+        let defined = |kind: &Resource| is_custom(kind) && format!("{}.{}", kind.plural, kind.group) == definition;
+        let kinds: Vec<Resource> = self.running.keys().filter(|kind| defined(kind)).cloned().collect();
+        for kind in kinds {
+            let task = self.start(kind.clone());
+            self.running.insert(kind, task).iter().for_each(JoinHandle::abort);
+        }
     }
 
     fn start(&self, kind: Resource) -> JoinHandle<()> {
@@ -191,9 +249,7 @@ impl Watches {
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        for task in self.running.values() {
-            task.abort();
-        }
+        self.running.values().chain(&self.definitions).for_each(JoinHandle::abort);
     }
 }
 

@@ -67,8 +67,11 @@ pub fn author(path: &[String], gone: bool, live: &Value) -> Author {
         return Author::Unknown;
     }
     let entries = fields::entries(live).iter().filter(|entry| !fields::is_ours(entry));
-    let holders = entries.filter(|entry| fields::listed(entry).is_some_and(|listed| fields::holds(listed, path)));
-    holders.map(manager).max_by_key(|author| (author.since().is_none(), author.since())).unwrap_or(Author::Traceless)
+    let held = entries.filter_map(|entry| Some((fields::listed(entry)?, entry))).filter(|(listed, _)| fields::holds(listed, path));
+    // Who lists the very field goes before who holds what it is part of.
+    let holders = held.map(|(listed, entry)| (fields::lists(listed, path), manager(entry)));
+    let last = holders.max_by_key(|(exact, author)| (*exact, author.since().is_none(), author.since()));
+    last.map_or(Author::Traceless, |(_, author)| author)
 }
 
 fn manager(entry: &Value) -> Author {

@@ -74,6 +74,14 @@ pub(super) fn holds(fields: &Map<String, Value>, path: &[String]) -> bool {
     }
 }
 
+/// Whether an entry lists just this path: an empty map that it holds does not make what others put into it its own.
+pub(super) fn lists(fields: &Map<String, Value>, path: &[String]) -> bool {
+    match path {
+        [] => true,
+        [first, rest @ ..] => fields.get(first).and_then(Value::as_object).is_some_and(|below| lists(below, rest)),
+    }
+}
+
 /// The items of a list whose keys are these, with their places.
 pub(super) fn items<'a>(list: &'a Value, keys: &str) -> Vec<(usize, &'a Value)> {
     let (Value::Array(items), Ok(Value::Object(keys))) = (list, serde_json::from_str(keys)) else { return Vec::new() };

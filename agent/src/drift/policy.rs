@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use overlays::object::ObjectId;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::fields::{self, Step};
 use crate::api::{DRIFT_ANNOTATION, IGNORE_ANNOTATION};
@@ -141,7 +141,7 @@ pub fn sendable(body: &Value, policy: &Policy, live: Option<&Value>) -> Value {
     for entry in fields::entries(live).iter().filter(|entry| !fields::is_ours(entry)) {
         let manager = entry.get("manager").and_then(Value::as_str);
         for path in fields::listed(entry).map(|listed| fields::leaves(listed, MOST)).unwrap_or_default() {
-            if policy.leaves(&path, manager) && !ours.is_some_and(|ours| fields::holds(ours, &path)) {
+            if policy.leaves(&path, manager) && !ours.is_some_and(|ours| fields::lists(ours, &path)) {
                 remove(&mut body, &path);
             }
         }
@@ -155,8 +155,11 @@ fn remove(value: &mut Value, path: &[String]) {
     match (Step::parse(first), value) {
         (Some(Step::Field(name)), Value::Object(map)) if rest.is_empty() => _ = map.remove(name),
         (Some(Step::Field(name)), Value::Object(map)) => {
-            if let Some(below) = map.get_mut(name) {
-                remove(below, rest);
+            let Some(below) = map.get_mut(name) else { return };
+            remove(below, rest);
+            // An empty map is a word of its own: that there is to be one.
+            if below.as_object().is_some_and(Map::is_empty) {
+                map.remove(name);
             }
         }
         (Some(Step::Item(keys)), list @ Value::Array(_)) if !rest.is_empty() => {
@@ -236,6 +239,10 @@ mod tests {
         assert_eq!(sendable(&body, &policy, None), body);
         assert_eq!(sendable(&body, &policy, Some(&live(replicas.clone(), paused.clone()))), body, "nobody has taken it");
         assert_eq!(sendable(&body, &policy, Some(&live(replicas.clone(), replicas.clone()))), body, "it is shared");
-        assert_eq!(sendable(&body, &policy, Some(&live(paused, replicas))), json!({"spec": {"paused": true}}));
+        assert_eq!(sendable(&body, &policy, Some(&live(paused.clone(), replicas.clone()))), json!({"spec": {"paused": true}}));
+        let only = json!({"kind": "X", "spec": {"replicas": 3}});
+        assert_eq!(sendable(&only, &policy, Some(&live(paused, replicas.clone()))), json!({"kind": "X"}), "no empty map is left");
+        let empty = live(json!({"f:spec": {}}), replicas);
+        assert_eq!(sendable(&only, &policy, Some(&empty)), json!({"kind": "X"}), "an empty map of ours holds nothing of others");
     }
 }
