@@ -1,6 +1,7 @@
 //! Reads the pages of `tests/cases/drift`: what Git holds, who does what to it, and what must be told. It knows no server.
 //!
-//! A page is Markdown. Each `##` is a case; what stands before the first one holds for all cases of the page. `NAMESPACE` is the case's own.
+//! A page is Markdown. Each `##` is a case; what stands before the first one holds for all cases of the page. `NAMESPACE` and `NODEPORT` are the case's
+//! own.
 //! What a fence is stands after its language:
 //!
 //! | fence | what it is |
@@ -97,8 +98,9 @@ impl Case {
         } else if section.prose.contains("an apply changes nothing") {
             self.apply = Apply::ChangesNothing;
         }
+        let node_port = node_port(namespace).to_string();
         for fence in &section.fences {
-            let [info, text] = [&fence.info, &fence.text].map(|text| text.replace("NAMESPACE", namespace));
+            let [info, text] = [&fence.info, &fence.text].map(|text| text.replace("NAMESPACE", namespace).replace("NODEPORT", &node_port));
             self.fill(&info, &text).map_err(|error| error.while_doing(format!("line {}: `{}`", fence.line, fence.info)))?;
         }
         Ok(self)
@@ -153,6 +155,11 @@ impl Case {
         let path = |file: &str| format!("apps/{}/{file}", self.namespace);
         Ok([(path("objects.yaml"), objects), (path("kustomization.yaml"), serde_yaml::to_string(&kustomization)?)])
     }
+}
+
+/// A port of the case's own: all Services of a cluster share them. 30000 to 30085 are those that the API server gives out last.
+fn node_port(namespace: &str) -> u32 {
+    30_100 + namespace.bytes().fold(7_u32, |sum, byte| (sum * 31 + u32::from(byte)) % 2_600)
 }
 
 #[derive(Default)]

@@ -80,7 +80,7 @@ fn walk(fields: &Value, live: Option<&Value>, path: &str, all: &mut Projection) 
             // An element of a set: its order says nothing.
             _ => {
                 let held = live.and_then(Value::as_array).is_some_and(|items| items.iter().any(|item| item.to_string() == key));
-                all.insert(format!("{path}[{}]", key.trim_matches('"')), held.into());
+                all.insert(format!("{path}[{key}]"), held.into());
             }
         }
     }
@@ -127,6 +127,8 @@ pub(crate) fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     for step in steps(path) {
         found = match step {
             Step::Field(key) => found.get(key)?,
+            // A key that holds a dot is written as an element is: `labels["app.kubernetes.io/name"]`.
+            Step::Item(keys) if found.is_object() => found.get(keys.trim_matches('"'))?,
             Step::Item(keys) => found.as_array()?.iter().find(|item| is_item(item, keys))?,
         };
     }
@@ -155,10 +157,10 @@ fn steps(path: &str) -> Vec<Step<'_>> {
     steps
 }
 
-/// Whether an item of a list is `name=c`, `port=80,protocol=TCP`, or, in a set, the element itself.
+/// Whether an item of a list is `name=c`, `port=80,protocol=TCP`, or, in a set, the element itself, as JSON.
 fn is_item(item: &Value, keys: &str) -> bool {
     let has = |pair: &str| pair.split_once('=').is_some_and(|(key, value)| item.get(key).is_some_and(|found| text(found) == value));
-    if item.is_object() { keys.split(',').all(has) } else { text(item) == keys }
+    if item.is_object() { keys.split(',').all(has) } else { item.to_string() == keys }
 }
 
 /// Whether two paths are the same, or one leads to the other.

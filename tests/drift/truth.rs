@@ -133,7 +133,8 @@ fn difference(before: &Value, after: &Value, told: &[&Told]) -> Vec<String> {
 /// Why a line is not true; none if it is.
 fn untrue(before: &Value, after: &Value, line: &Told, changed: &BTreeSet<String>) -> Option<String> {
     let related: Vec<&String> = changed.iter().filter(|path| projection::is_related(path, &line.path)).collect();
-    if related.is_empty() {
+    // What another adds is none of our paths where a new schema makes one value of a map.
+    if related.is_empty() && line.was.is_some() {
         return Some(format!("this did not change; changed: {changed:?}"));
     }
     let gone = BTreeSet::from([told::UNKNOWN.to_owned()]);
