@@ -22,10 +22,15 @@ const AT_ONCE: usize = 8;
 /// All pages, for namespaces that begin with `stem`.
 fn pages(stem: &str) -> Result<Vec<Page>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/drift");
+    #[expect(clippy::disallowed_methods, reason = "a switch of the test itself: PAGE=kubectl.md runs one page")]
+    let only = std::env::var("PAGE").ok();
     let mut pages = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if only.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
         let stem = format!("{stem}-{}", name.trim_end_matches(".md"));
         pages.push(Page::read(&name, &std::fs::read_to_string(&path)?, &stem)?);
     }

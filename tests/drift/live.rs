@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::page::{Case, Page, Part};
 use super::step::{self, Objects, Step, Verb};
-use super::told::{self, HEALED, Told};
+use super::told::{self, FIGHTING, HEALED, Told};
 use super::truth;
 
 /// A heal takes some hundredths of a second; one that is put off, some seconds; a busy machine, some more.
@@ -138,10 +138,12 @@ impl Run<'_> {
     async fn step(&self, case: &Case, step: &Step) -> Result {
         let before = self.before.get(case.namespace.as_str()).ok_or_else(|| Trouble::new("it was not applied"))?;
         if step.verb == Verb::Sync {
-            return self.site.patch_sync(step.bodies.first().cloned().unwrap_or_default()).await.map(drop);
+            let patched = self.site.patch_sync(step.bodies.first().cloned().unwrap_or_default()).await?;
+            let heeded = |sync: &Value| sync["status"]["observedGeneration"].as_i64() >= patched["metadata"]["generation"].as_i64();
+            return self.site.until_sync("to be heeded", heeded).await.map(drop);
         }
         step.carry_out(self.cluster(), case, before).await?;
-        while step.until_fighting && !self.heard.of(&case.namespace).iter().any(|line| line.state == "fighting") {
+        while step.until_fighting && !self.heard.of(&case.namespace).iter().any(|line| line.state == FIGHTING) {
             until("it to be healed, or a fight to be told", SOON, async || self.restored(case).await).await?;
             step.carry_out(self.cluster(), case, before).await?;
         }
@@ -154,7 +156,7 @@ impl Run<'_> {
 
     fn told(&self, case: &Case, told: &[Told]) -> Result {
         let heard = self.heard.of(&case.namespace);
-        let missing: Vec<&Told> = told.iter().filter(|line| !heard.contains(line)).collect();
+        let missing: Vec<&Told> = told.iter().filter(|line| !heard.iter().any(|heard| line.is(heard))).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -165,13 +167,13 @@ impl Run<'_> {
     fn nothing_else(&self, case: &Case) -> Result {
         let told: Vec<&Told> = case.script.iter().filter_map(Part::told).flatten().collect();
         let heard = self.heard.of(&case.namespace);
-        let more: Vec<&Told> = heard.iter().filter(|line| !told.iter().any(|told| told.is_of(line))).collect();
+        let more: Vec<&Told> = heard.iter().filter(|line| !told.iter().any(|told| told.is_about(line))).collect();
         if more.is_empty() { Ok(()) } else { Err(Trouble::new(format!("told, and it should not be:\n{}", told::lines(more)))) }
     }
 
     async fn end(&self, case: &Case) -> Result {
         let last = case.script.iter().filter_map(Part::told).next_back();
-        if last.is_some_and(|told| told.iter().all(|line| line.state == HEALED)) {
+        if !case.left && last.is_some_and(|told| told.iter().all(|line| line.state == HEALED)) {
             self.restored(case).await?;
         }
         for part in &case.script {

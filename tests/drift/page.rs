@@ -14,7 +14,7 @@
 //! | `end` | what objects must be then; a field that is `null` must not be there |
 //!
 //! Without more words every field of Git must be as it was applied in the end, and held by our apply alone. In prose,
-//! "while the agent is away" stops the agent for the steps, "an apply is refused" and "an apply changes nothing" say that more than one apply is
+//! "while the agent is away" stops the agent for the steps, "left to others" leaves what is told and what must be then to the fences alone, "an apply is refused" and "an apply changes nothing" say that more than one apply is
 //! needed to heal.
 
 use harness::{Result, Trouble, documents};
@@ -51,6 +51,8 @@ pub(crate) struct Case {
     pub(crate) kustomization: Value,
     pub(crate) cluster: Vec<Value>,
     pub(crate) away: bool,
+    /// Something that Git says is left to others, so not all is as it was applied in the end.
+    pub(crate) left: bool,
     pub(crate) apply: Apply,
     pub(crate) script: Vec<Part>,
 }
@@ -92,10 +94,12 @@ impl Case {
     fn filled(mut self, section: &Section, namespace: &str) -> Result<Self> {
         self.title.clone_from(&section.title);
         namespace.clone_into(&mut self.namespace);
-        self.away |= section.prose.contains("while the agent is away");
-        if section.prose.contains("an apply is refused") {
+        let prose = format!("{} {}", section.title.to_lowercase(), section.prose);
+        self.away |= prose.contains("while the agent is away");
+        self.left |= prose.contains("left to others");
+        if prose.contains("an apply is refused") {
             self.apply = Apply::IsRefused;
-        } else if section.prose.contains("an apply changes nothing") {
+        } else if prose.contains("an apply changes nothing") {
             self.apply = Apply::ChangesNothing;
         }
         let node_port = node_port(namespace).to_string();

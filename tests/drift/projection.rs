@@ -91,7 +91,12 @@ fn walk(fields: &Value, live: Option<&Value>, path: &str, all: &mut Projection) 
 }
 
 fn joined(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    match (path, plain) {
+        (_, false) => format!("{path}[{key:?}]"),
+        ("", true) => key.to_owned(),
+        (_, true) => format!("{path}.{key}"),
+    }
 }
 
 /// The keys of an item of a list, as `{"name":"c"}`; it is written `[name=c]`.

@@ -256,7 +256,19 @@ pub(crate) async fn prepare(cluster: &Cluster, objects: &[Value]) -> Result {
             let crd = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", object["metadata"]["name"].as_str().unwrap_or_default());
             let established = |crd: &Value| crd["status"]["conditions"].to_string().contains(r#""status":"True","type":"Established""#);
             cluster.until(EFFECT, crd, "to be established", established).await?;
+            await_served(cluster, object).await?;
         }
+    }
+    Ok(())
+}
+
+/// What is established is served a little later.
+async fn await_served(cluster: &Cluster, definition: &Value) -> Result {
+    let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_default();
+    let (group, kind) = (text(&definition["spec"]["group"]), text(&definition["spec"]["names"]["kind"]));
+    for version in definition["spec"]["versions"].as_array().into_iter().flatten() {
+        let api_version = format!("{group}/{}", text(&version["name"]));
+        until(&format!("{api_version} {kind} to be served"), EFFECT, async || cluster.list(&api_version, &kind, "").await).await?;
     }
     Ok(())
 }

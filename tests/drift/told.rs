@@ -15,6 +15,8 @@ pub(crate) const UNKNOWN: &str = "an unknown author";
 pub(crate) const TRACELESS: &str = "a writer that leaves no trace";
 /// What becomes of a drift if the line does not say.
 pub(crate) const HEALED: &str = "healed";
+/// It is put right again and again.
+pub(crate) const FIGHTING: &str = "fighting";
 /// The path of an object that is gone.
 pub(crate) const DELETED: &str = "deleted";
 
@@ -79,9 +81,16 @@ impl Told {
         fields.collect()
     }
 
-    /// Whether both are about the same field and differ at most in what became of it.
-    pub(crate) fn is_of(&self, other: &Self) -> bool {
-        Self { state: String::new(), ..self.clone() } == Self { state: String::new(), ..other.clone() }
+    /// Whether this line of a page says what was told, but for what became of it. `…` alone is any value.
+    pub(crate) fn is_about(&self, told: &Self) -> bool {
+        let same = |page: &Option<String>, told: &Option<String>| page == told || (told.is_some() && page.as_deref() == Some("…"));
+        let values = same(&self.was, &told.was) && same(&self.is, &told.is);
+        values && (&self.kind, &self.name, &self.path, &self.by) == (&told.kind, &told.name, &told.path, &told.by)
+    }
+
+    /// Whether this line of a page says what was told.
+    pub(crate) fn is(&self, told: &Self) -> bool {
+        self.is_about(told) && self.state == told.state
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::page::{Apply, Case, Part};
 use super::projection::{self, OURS};
 use super::step::{self, APP, Objects, PART_OF, Step};
-use super::told::{self, DELETED, HEALED, Told};
+use super::told::{self, DELETED, FIGHTING, HEALED, Told};
 
 /// How often a fight is fought here: more than an agent takes calmly is for the agent's own page.
 const ROUNDS: usize = 3;
@@ -26,15 +26,16 @@ pub(crate) async fn check(cluster: &Cluster, case: &Case) -> Result {
         answer.map_err(|(code, why)| Trouble::new(format!("Git's own: {code} {why}")))?;
     }
     let mut before = objects(cluster, case).await?;
-    let mut told_last: Vec<Told> = Vec::new();
+    let mut told_before: Vec<Told> = Vec::new();
     for part in &case.script {
         match part {
             Part::Step(step) => carry_out(cluster, case, step, &before).await?,
             Part::Told(told) => {
-                let new: Vec<&Told> = told.iter().filter(|line| !told_last.contains(line)).collect();
-                differences(&before, &objects(cluster, case).await?, &new)?;
-                told_last.clone_from(told);
-                if told.iter().all(|line| line.state == HEALED) {
+                if !case.left {
+                    differences(&before, &objects(cluster, case).await?, told, &told_before)?;
+                }
+                told_before.extend(told.iter().cloned());
+                if !case.left && told.iter().all(|line| [HEALED, FIGHTING].contains(&line.state.as_str())) {
                     heal(cluster, case, &before).await?;
                     // A deleted object has another uid from now on.
                     before = objects(cluster, case).await?;
@@ -58,7 +59,7 @@ async fn carry_out(cluster: &Cluster, case: &Case, step: &Step, before: &Objects
 async fn apply(cluster: &Cluster, case: &Case) -> Result<Vec<harness::Answer>> {
     let mut answers = Vec::new();
     for object in &case.git {
-        let (path, body) = (path(cluster, case, object).await?, as_applied(object));
+        let (path, body) = (path(cluster, case, object).await?, as_applied(case, object));
         let uri = format!("{path}?fieldManager={OURS}&force=true");
         answers.push(cluster.send(Method::PATCH, &uri, "application/apply-patch+yaml", &body).await?);
     }
@@ -73,9 +74,9 @@ pub(crate) async fn path(cluster: &Cluster, case: &Case, object: &Value) -> Resu
 
 /// What the agent makes of an object before it applies it: marks it, encodes the text of a Secret, and leaves
 /// out the rules of an aggregated role.
-fn as_applied(object: &Value) -> Value {
+fn as_applied(case: &Case, object: &Value) -> Value {
     use base64::Engine;
-    let mut body = step::merged(object.clone(), &json!({"metadata": {"labels": {PART_OF: "applyset-pages-v1", APP: "pages"}}}));
+    let mut body = step::merged(object.clone(), &json!({"metadata": {"labels": {PART_OF: "applyset-pages-v1", APP: case.namespace}}}));
     let Some(root) = body.as_object_mut() else { return body };
     if root.contains_key("aggregationRule") {
         root.remove("rules");
@@ -99,26 +100,27 @@ pub(crate) async fn objects(cluster: &Cluster, case: &Case) -> Result<Objects> {
     Ok(objects)
 }
 
-/// Each changed value of ours is told, each told one has changed as told, and the API server has it of whom the page names.
-fn differences(before: &Objects, after: &Objects, told: &[&Told]) -> Result {
+/// Each changed value of ours is told, each told one has changed as told, and the API server has it of whom the page names. What was told before
+/// may be told again with another end.
+fn differences(before: &Objects, after: &Objects, told: &[Told], told_before: &[Told]) -> Result {
     let mut wrong = Vec::new();
     for ((kind, name), before) in before {
-        let told: Vec<&Told> = told.iter().filter(|line| line.kind == *kind && line.name == *name).copied().collect();
+        let told: Vec<&Told> = told.iter().filter(|line| line.kind == *kind && line.name == *name).collect();
         match after.get(&(kind.clone(), name.clone())) {
-            Some(after) => wrong.extend(difference(before, after, &told)),
+            Some(after) => wrong.extend(difference(before, after, &told, told_before)),
             None if told.iter().any(|line| line.path == DELETED) => {}
             None => wrong.push(format!("{kind} {name} is gone")),
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Trouble::new(format!("{}\ntold:\n{}", wrong.join("\n"), told::lines(told.iter().copied())))) }
+    if wrong.is_empty() { Ok(()) } else { Err(Trouble::new(format!("{}\ntold:\n{}", wrong.join("\n"), told::lines(told)))) }
 }
 
-fn difference(before: &Value, after: &Value, told: &[&Told]) -> Vec<String> {
+fn difference(before: &Value, after: &Value, told: &[&Told], told_before: &[Told]) -> Vec<String> {
     let changed = projection::changed(before, after);
     let untold = changed.iter().filter(|path| !told.iter().any(|line| projection::is_related(path, &line.path)));
     let mut wrong: Vec<String> =
         untold.map(|path| format!("{path} changed, and it is not told; held by {:?}", projection::holders(after, path))).collect();
-    for line in told {
+    for line in told.iter().filter(|line| !told_before.iter().any(|before| before.is_about(line))) {
         if line.path == DELETED {
             if before["metadata"]["uid"] == after["metadata"]["uid"] {
                 wrong.push(format!("{line}: it is the same object"));
