@@ -128,10 +128,10 @@ impl Leader {
         let seen = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok());
         // What was seen in another version can't be compared with what is applied.
         let seen = seen.filter(|seen| seen.get("apiVersion").is_none_or(|version| *version == *resource.api_version()));
-        let drifted = match (&suspect.print, seen) {
-            (None, _) => None,
-            (Some(_), Some(seen)) => Some(seen),
-            (Some(_), None) => self.hands.get(&resource, &item.wanted.id).await?,
+        // An object that has lost its label is gone from the watch, and there all the same.
+        let drifted = match seen.filter(|_| suspect.print.is_some()) {
+            Some(seen) => Some(seen),
+            None => self.hands.get(&resource, &item.wanted.id).await?,
         };
         Ok(Some(Case { job, item, resource, policy, body, suspect, drifted }))
     }
@@ -152,19 +152,19 @@ impl Leader {
     async fn put_right(&self, case: &Case<'_>) -> Result<(), Refusal> {
         let before = self.state.borrow().objects.get(case.id()).map(|record| record.baseline.live).unwrap_or_default();
         let mut applied = self.apply_again(case).await;
-        let mut own = None;
         if let Some(patch) = repair(case, &applied, before) {
-            own = version(&self.hands.repair(&case.resource, case.id(), &patch).await?);
+            self.hands.repair(&case.resource, case.id(), &patch).await?;
             applied = self.apply_again(case).await;
         }
         let applied = applied?;
         self.accept(case, &applied, before)?;
-        // Our own patch is no state that somebody else has left.
-        let unseen = self.settle(case.id(), &applied, baseline::of_body(&case.body)).filter(|suspect| own != Some(suspect.version));
+        let unseen = self.settle(case.id(), &applied, baseline::of_body(&case.body));
         self.tidy_up(case, &applied).await;
-        // What came in meanwhile was overwritten with the rest; of the two states that were seen, the later one is told.
-        let later = unseen.as_ref().and_then(|suspect| serde_json::from_str(suspect.text.as_ref()?.get()).ok());
-        self.tell(self.drift_from(case, &applied.live, later.as_ref().or(case.drifted.as_ref()), Fate::Healed));
+        // What came in meanwhile was overwritten with the rest: of two states of others the later one is told. After a patch of ours it is none.
+        let later = unseen.as_ref().and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?.get()).ok());
+        let later = later.map(|later| self.drift_from(case, &applied.live, Some(&later), Fate::Healed));
+        let later = later.filter(|drift| !drift.fields.is_empty());
+        self.tell(later.unwrap_or_else(|| self.drift(case, &applied.live, Fate::Healed)));
         Ok(())
     }
 
@@ -317,6 +317,10 @@ fn repair(case: &Case<'_>, applied: &Result<Applied, Refusal>, before: u64) -> O
         Ok(applied) if drift::print(&applied.live).hash == before => None,
         Ok(applied) => drift::repair(&case.body, &applied.live, None),
         Err(refusal @ Refusal::Invalid { .. }) => drift::repair(&case.body, drifted, refusal.field()),
+        // What the server says, without naming a field, where a port is to be another and its node port the same (seen on 1.37).
+        Err(Refusal::Other { message, .. }) if message.starts_with("duplicate nodePort") => {
+            drift::repair(&case.body, drifted, Some("spec.ports[]"))
+        }
         Err(_) => None,
     }
 }

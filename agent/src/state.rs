@@ -205,13 +205,17 @@ impl State {
         }
     }
 
-    /// An object is there and was applied with the body that Git asks for. What somebody has made of it since is looked at later.
+    /// An object was applied with the body that Git asks for. What somebody has made of it since, or that it is gone, is looked at later.
     /// Returns whether that is so; not if it is on its way out.
     pub fn stands(&mut self, id: &ObjectId, now: Timestamp) -> bool {
         let Some(record) = self.objects.get_mut(id).filter(|record| record.health != Health::Terminating) else { return false };
         record.wanted = Wanted::Applied;
+        let exists = !record.uid.is_empty();
+        if !exists {
+            record.health = Health::NotFound;
+        }
         if !record.is_as_applied() && !self.suspects.has(id) && !self.drifts.has(id) {
-            self.suspects.insert(id.clone(), Suspect::unseen(record.version, true, now));
+            self.suspects.insert(id.clone(), Suspect::unseen(record.version, exists, now));
         }
         true
     }

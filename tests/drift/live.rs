@@ -88,6 +88,10 @@ impl Run<'_> {
 
     async fn all(&self, cases: &[&Case], at_once: usize) -> Result<Vec<String>> {
         let (away, here): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.away);
+        if cases.iter().flat_map(|case| case.steps()).any(|step| step.verb == Verb::Sync) {
+            // A Sync that is changed is begun anew.
+            self.kept().await?;
+        }
         let mut wrong = self.several(&here, 0, at_once).await;
         if !away.is_empty() {
             wrong.extend(self.while_away(&away, at_once).await?);
@@ -107,6 +111,7 @@ impl Run<'_> {
     /// The agent is stopped, all that is done until something must be told is done to all, and it is started again.
     async fn while_away(&self, cases: &[&Case], at_once: usize) -> Result<Vec<String>> {
         let agent = self.site.agent();
+        self.kept().await?;
         agent.stop().await?;
         let mut wrong = Vec::new();
         for case in cases {
@@ -122,6 +127,12 @@ impl Run<'_> {
         }
         wrong.extend(self.several(cases, usize::MAX, at_once).await);
         Ok(wrong)
+    }
+
+    /// Waits until the agent has written down what it has applied: before that, another one can't know of all that has changed since.
+    async fn kept(&self) -> Result {
+        let kept = ("v1", "Secret", "plimsoll-baselines-fleet");
+        self.site.until(kept, "to be kept", |kept| !kept["data"]["baselines"].is_null()).await.map(drop)
     }
 
     async fn case(&self, case: &Case, skip: usize) -> Result {
