@@ -150,9 +150,14 @@ impl Leader {
     }
 
     async fn put_right(&self, case: &Case<'_>) -> Result<(), Refusal> {
+        tracing::info!(
+            case.id(),
+            case.suspect.print,
+            case.drifted.as_ref().map(|d| d["metadata"]["managedFields"].to_string()).unwrap_or_default()
+        );
         let before = self.state.borrow().objects.get(case.id()).map(|record| record.baseline.live).unwrap_or_default();
         let mut applied = self.apply_again(case).await;
-        if let Some(patch) = repair(case, &applied, before) {
+        if let Some(patch) = self.repair(case, &applied, before).await? {
             self.hands.repair(&case.resource, case.id(), &patch).await?;
             applied = self.apply_again(case).await;
         }
@@ -166,6 +171,20 @@ impl Leader {
         let later = later.filter(|drift| !drift.fields.is_empty());
         self.tell(later.unwrap_or_else(|| self.drift(case, &applied.live, Fate::Healed)));
         Ok(())
+    }
+
+    /// The patch after which an apply helps that did not help by itself.
+    async fn repair(&self, case: &Case<'_>, applied: &Result<Applied, Refusal>, before: u64) -> Result<Option<Value>, Refusal> {
+        match applied {
+            Ok(applied) if drift::print(&applied.live).hash == before => Ok(None),
+            Ok(applied) => Ok(drift::repair(&case.body, &applied.live, None)),
+            Err(refusal) => {
+                let Some(field) = in_the_way(refusal) else { return Ok(None) };
+                // Since the object was seen, its status at least may have been written.
+                let live = self.hands.get(&case.resource, case.id()).await?;
+                Ok(live.and_then(|live| drift::repair(&case.body, &live, Some(field))))
+            }
+        }
     }
 
     /// An apply that changed nothing although our fields are not as they were: if the object has all that Git asks for nevertheless, that is what
@@ -310,18 +329,13 @@ impl Leader {
     }
 }
 
-/// The patch after which an apply helps that did not help by itself.
-fn repair(case: &Case<'_>, applied: &Result<Applied, Refusal>, before: u64) -> Option<Value> {
-    let drifted = case.drifted.as_ref()?;
-    match applied {
-        Ok(applied) if drift::print(&applied.live).hash == before => None,
-        Ok(applied) => drift::repair(&case.body, &applied.live, None),
-        Err(refusal @ Refusal::Invalid { .. }) => drift::repair(&case.body, drifted, refusal.field()),
+/// The field that is in the way of an apply, where a patch may take it out of the way.
+fn in_the_way(refusal: &Refusal) -> Option<&str> {
+    match refusal {
+        Refusal::Invalid { .. } => refusal.field(),
         // What the server says, without naming a field, where a port is to be another and its node port the same (seen on 1.37).
-        Err(Refusal::Other { message, .. }) if message.starts_with("duplicate nodePort") => {
-            drift::repair(&case.body, drifted, Some("spec.ports[]"))
-        }
-        Err(_) => None,
+        Refusal::Other { message, .. } if message.starts_with("duplicate nodePort") => Some("spec.ports[]"),
+        _ => None,
     }
 }
 

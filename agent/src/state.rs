@@ -93,6 +93,8 @@ pub struct State {
     pub drifts: Drifts,
     /// Objects that were healed lately, and how often.
     pub fights: Fights,
+    /// What was applied before this process began; nothing once its first sync is done.
+    pub kept: Baselines,
     /// The kinds that are watched, by the hash of kind and version.
     pub versions: BTreeSet<u64>,
     /// Workloads that are not healthy, and what their Pods say.
@@ -163,8 +165,13 @@ impl State {
     pub fn asks_for(&mut self, name: &str, ids: impl Iterator<Item = (ObjectId, Rc<Origin>)>) {
         self.objects.disown(name);
         for (id, origin) in ids {
+            let kept = self.kept.get(&id);
             let record = self.objects.assign(&id, name);
             (record.wanted, record.origin) = (Wanted::Pending, Some(origin));
+            // What was there before this process began and is no more was deleted meanwhile.
+            if record.uid.is_empty() && !record.baseline.is_known() {
+                record.baseline = kept;
+            }
         }
         for (id, record) in self.objects.of_app(name) {
             if record.wanted == Wanted::No {
@@ -196,6 +203,11 @@ impl State {
         }
         let foreign = suspect.version < version && before.is_known() && suspect.print.is_none_or(|print| print.hash != before.live);
         foreign.then_some(suspect)
+    }
+
+    /// A sync is done, so that all which this process has to know was seen by itself.
+    pub fn arrived(&mut self) {
+        (self.agent_error, self.kept) = (None, Baselines::default());
     }
 
     /// What was known of an object's last apply before this process began.
