@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use overlays::object::ObjectId;
 use overlays::{Cache, Rendered};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::api::{DriftField, HEAL_MANAGER};
 use crate::baseline;
@@ -240,8 +241,19 @@ impl Leader {
         let Some(drifted) = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok()) else { return };
         let fields = fields(drift::differences(live, &drifted), &drifted, |_, by| by.is_some());
         let (object, since, raw) = (id.clone(), suspect.since, Some(drift::raw(&drifted)));
-        let message = "overwritten by a new commit".to_owned();
+        let message = String::new();
         self.tell(Drift { app: app.to_owned(), object, fields, fate: Fate::Healed, message, since, until: None, raw });
+    }
+
+    /// What an apply of ours has overwritten before it was seen is told after it. The object is read for what it is now.
+    pub(crate) async fn tell_late(&self, app: String, id: ObjectId, text: Box<RawValue>) {
+        let Ok(resource) = self.hands.resolve_any(&id.group, &id.kind).await else { return };
+        let now = Timestamp::now();
+        match self.hands.get(&resource, &id).await {
+            Ok(Some(live)) => self.tell_overwritten(&app, &id, &Suspect { text: Some(text), ..Suspect::unseen(0, true, now) }, &live),
+            Ok(None) => {}
+            Err(refusal) => tracing::debug!(sync = %self.name, object = %id, %refusal, "Could not read what was overwritten."),
+        }
     }
 
     /// An object can't be healed now, and why; it is tried again.
@@ -268,7 +280,7 @@ impl Leader {
         self.changed.notify_waiters();
         let Some(drift) = drift else { return };
         let why = if drift.message.is_empty() { String::new() } else { format!(": {}", drift.message) };
-        tracing::info!(sync = %self.name, app = %drift.app, "Drift: {}; {}{why}", drift.words(), drift.fate.as_str());
+        tracing::info!(sync = %self.name, app = %drift.app, "Drift: {}; {}{why}", drift.all_words(), drift.fate.as_str());
         let took = std::time::Duration::try_from(now.duration_since(drift.since)).unwrap_or_default();
         self.metrics.drifted(&drift.object.kind, drift.fate.as_str(), took);
         self.notes.borrow_mut().push(Note {

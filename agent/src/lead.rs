@@ -575,6 +575,9 @@ impl<'a> Helm<'a> {
     /// Looks at objects that are not as they were applied, app by app.
     fn heal(&mut self) {
         let leader = &self.led.leader;
+        for (app, id, text) in std::mem::take(&mut leader.state.borrow_mut().overwritten) {
+            self.heals.push(leader.tell_late(app, id, text).boxed_local());
+        }
         loop {
             let due = leader.state.borrow().due_heal(Timestamp::now(), |app| leader.healing.borrow().contains(app));
             let Some((app, ids)) = due else { return };

@@ -91,6 +91,8 @@ pub struct State {
     pub suspects: Suspects,
     /// Objects that are not as Git says, as it was told.
     pub drifts: Drifts,
+    /// States of objects, with their apps, that our own applies have overwritten before they were seen.
+    pub overwritten: Vec<(String, ObjectId, Box<RawValue>)>,
     /// Objects that were healed lately, and how often.
     pub fights: Fights,
     /// What was applied before this process began; nothing once its first sync is done.
@@ -187,7 +189,7 @@ impl State {
     pub fn applied(&mut self, live: Sighting, body: u64) -> Option<Suspect> {
         let record = self.objects.get_mut(&live.id)?;
         let before = record.baseline;
-        (record.wanted, record.baseline) = (Wanted::Applied, Baseline { body, live: live.print.hash });
+        (record.wanted, record.baseline, record.before) = (Wanted::Applied, Baseline { body, live: live.print.hash }, before.live);
         let suspect = self.suspects.remove(&live.id);
         let (id, version, hash) = (live.id.clone(), live.version, live.print.hash);
         // The event of our own write may have come before its answer, and others after it.
@@ -249,15 +251,32 @@ impl State {
             return false;
         }
         match self.objects.get(&seen.id) {
-            Some(record) if *record.uid == *seen.uid && seen.version < record.version => return false,
+            Some(record) if *record.uid == *seen.uid && seen.version < record.version => return self.overlooked(&seen, text),
             Some(record) if !record.app().is_empty() => {}
             _ => _ = self.objects.assign(&seen.id, &seen.app),
+        }
+        if let Some(record) = self.objects.get_mut(&seen.id) {
+            record.watched = seen.version;
         }
         let suspect = self.suspect(&seen, text, now);
         let id = seen.id.clone();
         let before = self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()));
         self.note(seen);
         suspect || before != self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()))
+    }
+
+    /// The answer to our apply was faster than the event of what it has overwritten: that is still to be told. Returns whether there is such.
+    fn overlooked(&mut self, seen: &Sighting, text: Option<Box<RawValue>>) -> bool {
+        let Some(record) = self.objects.get_mut(&seen.id) else { return false };
+        let late = record.watched < seen.version;
+        record.watched = record.watched.max(seen.version);
+        let ours = [record.baseline.live, record.before].contains(&seen.print.hash);
+        if !late || ours || record.wanted != Wanted::Applied || record.before == 0 {
+            return false;
+        }
+        let app = record.app().to_string();
+        self.overwritten.extend(text.map(|text| (app, seen.id.clone(), text)));
+        true
     }
 
     /// Whether an object is not as it was when it was applied, and nobody has been told of it as it is now.

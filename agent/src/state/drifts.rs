@@ -78,6 +78,14 @@ impl Drift {
         format!("{} {}{more}", self.object, field_words(first))
     }
 
+    /// The same with all fields that are listed, as the log has it.
+    pub fn all_words(&self) -> String {
+        let fields: Vec<String> = self.fields.iter().take(FIELDS).map(field_words).collect();
+        let more = self.fields.len().saturating_sub(FIELDS);
+        let more = if more > 0 { format!(", {more} more fields") } else { String::new() };
+        format!("{} {}{more}", self.object, fields.join(", ")).trim_end().to_owned()
+    }
+
     fn status(&self) -> DriftStatus {
         let more = self.fields.len().saturating_sub(FIELDS);
         DriftStatus {
