@@ -151,11 +151,6 @@ impl Leader {
     }
 
     async fn put_right(&self, case: &Case<'_>) -> Result<(), Refusal> {
-        tracing::info!(
-            case.id(),
-            case.suspect.print,
-            case.drifted.as_ref().map(|d| d["metadata"]["managedFields"].to_string()).unwrap_or_default()
-        );
         let before = self.state.borrow().objects.get(case.id()).map(|record| record.baseline.live).unwrap_or_default();
         let mut applied = self.apply_again(case).await;
         if let Some(patch) = self.repair(case, &applied, before).await? {
@@ -247,7 +242,10 @@ impl Leader {
 
     /// What an apply of ours has overwritten before it was seen is told after it. The object is read for what it is now.
     pub(crate) async fn tell_late(&self, app: String, id: ObjectId, text: Box<RawValue>) {
-        let Ok(resource) = self.hands.resolve_any(&id.group, &id.kind).await else { return };
+        // In the version in which it was seen: other fields can't be compared.
+        let seen = serde_json::from_str::<Value>(text.get()).unwrap_or_default();
+        let api_version = seen["apiVersion"].as_str().unwrap_or_default();
+        let Ok(resource) = self.hands.resolve(api_version, &id.kind).await else { return };
         let now = Timestamp::now();
         match self.hands.get(&resource, &id).await {
             Ok(Some(live)) => self.tell_overwritten(&app, &id, &Suspect { text: Some(text), ..Suspect::unseen(0, true, now) }, &live),
