@@ -21,6 +21,8 @@ use crate::state::{Drift, Fate, Suspect};
 use crate::sync::deliver::{Item, Job};
 use crate::sync::{Error, Leader, Note, blocking};
 
+/// How often entries that are to go are tried to be taken off while others write.
+const TIDY_TRIES: usize = 8;
 /// The path that is told where the whole object is gone.
 const DELETED: &str = "deleted";
 
@@ -210,10 +212,17 @@ impl Leader {
     /// Entries that would keep alive what Git no longer asks for are taken off: that of our own patch, and that which the server makes for
     /// everything when the list had been emptied.
     async fn tidy_up(&self, case: &Case<'_>, applied: &Applied) {
-        let Some(patch) = drift::drop_entries(&applied.live, &[HEAL_MANAGER, drift::BEFORE_FIRST_APPLY]) else { return };
-        if let Err(refusal) = self.hands.repair(&case.resource, case.id(), &patch).await {
-            tracing::debug!(sync = %self.name, object = %case.id(), %refusal, "An entry of the managed fields stays.");
+        let mut live = Some(applied.live.clone());
+        for _ in 0..TIDY_TRIES {
+            let Some(patch) = live.as_ref().and_then(|live| drift::drop_entries(live, &[HEAL_MANAGER, drift::BEFORE_FIRST_APPLY])) else {
+                return;
+            };
+            let Err(refusal) = self.hands.repair(&case.resource, case.id(), &patch).await else { return };
+            tracing::debug!(sync = %self.name, object = %case.id(), %refusal, "An entry of the managed fields stays for now.");
+            // A controller that answers to the heal has written a status meanwhile.
+            live = self.hands.get(&case.resource, case.id()).await.ok().flatten();
         }
+        tracing::warn!(sync = %self.name, object = %case.id(), "An entry of {HEAL_MANAGER} stays in the managed fields; what it holds stays when Git drops it.");
     }
 
     fn drift(&self, case: &Case<'_>, healed: &Value, fate: Fate) -> Drift {

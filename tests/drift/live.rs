@@ -9,7 +9,7 @@ use harness::{Cluster, Result, Site, Trouble, World, ground, until};
 use serde_json::Value;
 
 use super::page::{Case, Page, Part};
-use super::step::{self, Objects, Step, Verb};
+use super::step::{Objects, Step, Verb};
 use super::told::{self, FIGHTING, HEALED, Told};
 use super::truth;
 
@@ -54,10 +54,9 @@ struct Run<'a> {
 pub(crate) async fn run(agent: &str, cases: &[&Case], at_once: usize) -> Result<Vec<String>> {
     let cluster = &ground().await?.cluster;
     let mut world = World::of(agent).file("plimsoll.yaml", "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps: [{path: apps/*}]\n");
+    let prepared: Vec<Result> = stream::iter(cases).map(|case| truth::prepare(cluster, case)).buffer_unordered(at_once).collect().await;
+    prepared.into_iter().collect::<Result<()>>()?;
     for case in cases {
-        let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {}}}}}", case.namespace);
-        cluster.apply(&namespace).await?;
-        step::prepare(cluster, &case.cluster).await?;
         for (path, text) in case.files()? {
             world = world.file(&path, &text);
         }
@@ -68,8 +67,10 @@ pub(crate) async fn run(agent: &str, cases: &[&Case], at_once: usize) -> Result<
     let found = site.until_sync("to have applied all", applied).await;
     world.explained(found, &world.first).await?;
     let mut run = Run { site, heard: Heard::default(), before: BTreeMap::new() };
-    for case in cases {
-        run.before.insert(&case.namespace, truth::objects(cluster, case).await?);
+    let before =
+        stream::iter(cases).map(|case| async move { Ok::<_, Trouble>((case.namespace.as_str(), truth::objects(cluster, case).await?)) });
+    for applied in before.buffer_unordered(at_once).collect::<Vec<_>>().await {
+        run.before.extend([applied?]);
     }
     let wrong = tokio::select! {
         listened = run.listen() => return listened.map(|()| Vec::new()),

@@ -1,6 +1,6 @@
 //! What somebody does to an object: the request that a tool sends, with its field manager, content type and subresource.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use harness::{Answer, Cluster, Result, Trouble, documents, until};
@@ -250,7 +250,13 @@ fn verb(word: &str) -> Result<Verb> {
 
 /// Applies objects as the administrator, and waits until a kind that was defined is served.
 pub(crate) async fn prepare(cluster: &Cluster, objects: &[Value]) -> Result {
+    // What all cases of a page need is made once.
+    static MADE: tokio::sync::Mutex<BTreeSet<String>> = tokio::sync::Mutex::const_new(BTreeSet::new());
     for object in objects {
+        let mut made = MADE.lock().await;
+        if !made.insert(object.to_string()) {
+            continue;
+        }
         cluster.apply_object(object).await?;
         if object["kind"] == "CustomResourceDefinition" {
             let crd = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", object["metadata"]["name"].as_str().unwrap_or_default());

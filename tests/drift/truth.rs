@@ -19,9 +19,7 @@ const ROUNDS: usize = 3;
 const SOON: Duration = Duration::from_secs(15);
 
 pub(crate) async fn check(cluster: &Cluster, case: &Case) -> Result {
-    let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {}}}}}", case.namespace);
-    cluster.apply(&namespace).await?;
-    step::prepare(cluster, &case.cluster).await?;
+    prepare(cluster, case).await?;
     for answer in apply(cluster, case).await? {
         answer.map_err(|(code, why)| Trouble::new(format!("Git's own: {code} {why}")))?;
     }
@@ -45,6 +43,13 @@ pub(crate) async fn check(cluster: &Cluster, case: &Case) -> Result {
         }
     }
     Ok(())
+}
+
+/// What is in the cluster before Git's objects are.
+pub(crate) async fn prepare(cluster: &Cluster, case: &Case) -> Result {
+    let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {}}}}}", case.namespace);
+    cluster.apply(&namespace).await?;
+    step::prepare(cluster, &case.cluster).await
 }
 
 async fn carry_out(cluster: &Cluster, case: &Case, step: &Step, before: &Objects) -> Result {
