@@ -60,3 +60,31 @@ async fn what_somebody_does_is_told_and_put_right_as_the_pages_say() -> Result {
     }
     if wrong.is_empty() { Ok(()) } else { Err(Trouble::new(wrong.join("\n"))) }
 }
+
+/// What is wrong with these words for it, of a change that is `data.a 1 → 2 by other`.
+async fn wrong_with(number: usize, told: &str) -> Result<String> {
+    let page = format!(
+        "## A lie\n\n```yaml git\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {{a: \"1\", b: \"1\"}}\n```\n\n\
+         ```yaml other: merge ConfigMap m\ndata: {{a: \"2\"}}\n```\n\n```text told\n{told}\n```\n"
+    );
+    let page = Page::read("lie.md", &page, &format!("lie-{number}"))?;
+    let checked = truth::check(&ground().await?.cluster, &page.cases[0]).await;
+    Ok(checked.err().map(|error| error.to_string()).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_true_is_found_out() -> Result {
+    let lies = [
+        ("nothing", "data.a changed, and it is not told"),
+        ("ConfigMap m data.b 1 → 2 by other", "this did not change"),
+        ("ConfigMap m data.a 1 → 3 by other", "is Some(\"2\")"),
+        ("ConfigMap m data.a 1 → 2 by kubectl", "it is held by {\"other\"}"),
+        ("ConfigMap m deleted by an unknown author", "it is the same object"),
+    ];
+    for (number, (told, why)) in lies.into_iter().enumerate() {
+        let wrong = wrong_with(number, told).await?;
+        assert!(wrong.contains(why), "{told}: {wrong}");
+    }
+    assert_eq!(wrong_with(lies.len(), "ConfigMap m data.a 1 → 2 by other").await?, "");
+    Ok(())
+}

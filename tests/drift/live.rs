@@ -17,34 +17,33 @@ use super::truth;
 const SOON: Duration = Duration::from_secs(30);
 /// How long nothing must be told where nothing must be told.
 const QUIET: Duration = Duration::from_secs(3);
-/// How often the status of the Sync is read: it remembers only so many that were healed.
+/// How often it is looked for what was told.
 const LOOK: Duration = Duration::from_millis(50);
-/// The entry that the API server makes when an object without any is applied; it keeps alive what Git drops.
-const BEFORE_FIRST_APPLY: &str = "before-first-apply";
-
-/// All that was ever told: the last word on each object and time.
+/// All that was ever told of each app's objects: by the log, which forgets nothing, and by the status of the Sync.
 #[derive(Default)]
-struct Heard(Mutex<BTreeMap<(String, String, String), Value>>);
+struct Heard(Mutex<BTreeMap<String, BTreeSet<Told>>>);
 
 impl Heard {
-    fn hear(&self, sync: &Value) {
+    fn hear(&self, sync: &Value, log: &str) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in sync["status"]["drift"].as_array().into_iter().flatten() {
-            let key = ["app", "object", "since"].map(|key| entry[key].as_str().unwrap_or_default().to_owned());
-            heard.insert(key.into(), entry.clone());
+        let of_status = |entry: &Value| (entry["app"].as_str().unwrap_or_default().to_owned(), Told::of_status(entry));
+        let entries = sync["status"]["drift"].as_array().into_iter().flatten().map(of_status);
+        for (app, told) in entries.chain(log.lines().filter_map(Told::of_log)) {
+            heard.entry(app).or_default().extend(told);
         }
     }
 
-    /// What was told of an app's objects.
     fn of(&self, app: &str) -> BTreeSet<Told> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.iter().filter(|((of, _, _), _)| of == app).flat_map(|(_, entry)| Told::of_status(entry)).collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(app).cloned().unwrap_or_default()
     }
 }
 
 /// A Sync, all that it has told, and what becomes of some cases.
 struct Run<'a> {
+    world: &'a World,
     site: &'a Site,
+    /// One push after the other.
+    pushing: tokio::sync::Mutex<()>,
     heard: Heard,
     /// The cases' own objects as they were applied, by namespace.
     before: BTreeMap<&'a str, Objects>,
@@ -57,7 +56,7 @@ pub(crate) async fn run(agent: &str, cases: &[&Case], at_once: usize) -> Result<
     let prepared: Vec<Result> = stream::iter(cases).map(|case| truth::prepare(cluster, case)).buffer_unordered(at_once).collect().await;
     prepared.into_iter().collect::<Result<()>>()?;
     for case in cases {
-        for (path, text) in case.files()? {
+        for (path, text) in case.files(&case.git)? {
             world = world.file(&path, &text);
         }
     }
@@ -66,7 +65,7 @@ pub(crate) async fn run(agent: &str, cases: &[&Case], at_once: usize) -> Result<
     let applied = |sync: &Value| !sync["status"]["revision"]["applied"].is_null();
     let found = site.until_sync("to have applied all", applied).await;
     world.explained(found, &world.first).await?;
-    let mut run = Run { site, heard: Heard::default(), before: BTreeMap::new() };
+    let mut run = Run { world: &world, site, pushing: tokio::sync::Mutex::default(), heard: Heard::default(), before: BTreeMap::new() };
     let before =
         stream::iter(cases).map(|case| async move { Ok::<_, Trouble>((case.namespace.as_str(), truth::objects(cluster, case).await?)) });
     for applied in before.buffer_unordered(at_once).collect::<Vec<_>>().await {
@@ -82,7 +81,7 @@ pub(crate) async fn run(agent: &str, cases: &[&Case], at_once: usize) -> Result<
 impl Run<'_> {
     async fn listen(&self) -> Result {
         loop {
-            self.heard.hear(&self.site.sync().await?);
+            self.heard.hear(&self.site.sync().await?, &self.site.agent().log());
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -141,10 +140,24 @@ impl Run<'_> {
             match part {
                 Part::Step(step) => self.step(case, step).await?,
                 Part::Told(told) => until("it to be told", SOON, async || self.told(case, told)).await?,
+                Part::Git(objects) => self.push(case, objects).await?,
                 Part::End(_) => {}
             }
         }
         until("the end", SOON, async || self.end(case).await).await
+    }
+
+    async fn push(&self, case: &Case, objects: &[Value]) -> Result {
+        let _one = self.pushing.lock().await;
+        for (path, text) in case.files(objects)? {
+            self.world.repository.write(&path, text)?;
+        }
+        let commit = self.world.repository.push(&case.title)?;
+        let applied = |sync: &Value| {
+            let revision = &sync["status"]["revision"];
+            revision["commit"] == *commit && !revision["applied"].is_null()
+        };
+        self.site.until_sync("to have applied what is new", applied).await.map(drop)
     }
 
     async fn step(&self, case: &Case, step: &Step) -> Result {
@@ -185,7 +198,7 @@ impl Run<'_> {
 
     async fn end(&self, case: &Case) -> Result {
         let last = case.script.iter().filter_map(Part::told).next_back();
-        if !case.left && last.is_some_and(|told| told.iter().all(|line| line.state == HEALED)) {
+        if !case.left && !case.moves_on() && last.is_some_and(|told| told.iter().all(|line| line.state == HEALED)) {
             self.restored(case).await?;
         }
         for part in &case.script {
@@ -198,10 +211,6 @@ impl Run<'_> {
 
     async fn restored(&self, case: &Case) -> Result {
         let now = truth::objects(self.cluster(), case).await?;
-        let left = |object: &Value| object["metadata"]["managedFields"].to_string().contains(BEFORE_FIRST_APPLY);
-        if now.values().any(left) {
-            return Err(Trouble::new(format!("an entry of {BEFORE_FIRST_APPLY} is left")));
-        }
         let before = self.before.get(case.namespace.as_str()).ok_or_else(|| Trouble::new("it was not applied"))?;
         truth::are_restored(before, &now)
     }

@@ -9,6 +9,7 @@
 //! | `git` | what Git holds: the case's, or else the page's |
 //! | `kustomization` | more of the app's kustomization |
 //! | `cluster` | what is in the cluster before that |
+//! | `git afterwards` | what Git holds from then on |
 //! | `MANAGER: VERB TARGET ...` | a step, see [`Step`] |
 //! | `told` | what must have been told by now, a line a field (see [`Told`]), or `nothing` |
 //! | `end` | what objects must be then; a field that is `null` must not be there |
@@ -37,6 +38,7 @@ pub(crate) enum Apply {
 pub(crate) enum Part {
     Step(Box<Step>),
     Told(Vec<Told>),
+    Git(Vec<Value>),
     End(Vec<Value>),
 }
 
@@ -113,6 +115,7 @@ impl Case {
     fn fill(&mut self, info: &str, text: &str) -> Result {
         match info {
             "git" => self.git = documents(text)?,
+            "git afterwards" => self.script.push(Part::Git(documents(text)?)),
             "kustomization" => self.kustomization = serde_yaml::from_str(text)?,
             "cluster" => self.cluster.extend(documents(text)?),
             "told" => self.script.push(Part::Told(Told::lines(text)?)),
@@ -140,6 +143,11 @@ impl Case {
         Err(Trouble::new("a case holds something in Git, a step, and what must be told"))
     }
 
+    /// Whether Git says something else in the end than in the beginning.
+    pub(crate) fn moves_on(&self) -> bool {
+        self.script.iter().any(|part| matches!(part, Part::Git(_)))
+    }
+
     pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.script.iter().filter_map(|part| if let Part::Step(step) = part { Some(&**step) } else { None })
     }
@@ -151,8 +159,8 @@ impl Case {
     }
 
     /// The files of the app.
-    pub(crate) fn files(&self) -> Result<[(String, String); 2]> {
-        let objects = self.git.iter().map(serde_yaml::to_string).collect::<std::result::Result<Vec<_>, _>>()?.join("---\n");
+    pub(crate) fn files(&self, objects: &[Value]) -> Result<[(String, String); 2]> {
+        let objects = objects.iter().map(serde_yaml::to_string).collect::<std::result::Result<Vec<_>, _>>()?.join("---\n");
         let mut kustomization = self.kustomization.as_object().cloned().unwrap_or_else(Map::new);
         kustomization.insert("namespace".into(), json!(self.namespace));
         kustomization.insert("resources".into(), json!(["objects.yaml"]));

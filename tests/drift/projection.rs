@@ -17,6 +17,9 @@ pub(crate) type Projection = BTreeMap<String, Value>;
 /// Ends the path of an order.
 pub(crate) const ORDER: &str = " order";
 
+/// The entry that the API server makes when an object without any is applied; it keeps alive what Git drops.
+pub(crate) const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
 /// Stands for an item whose key is there more than once.
 const DOUBLE: &str = "more than one";
 
@@ -27,7 +30,7 @@ pub(crate) fn entry(object: &Value) -> Option<&Value> {
 
 /// Entries of ours that no apply of ours has left: another's under our name, or what a heal has forgotten.
 pub(crate) fn stray(object: &Value) -> Vec<String> {
-    let ours = |entry: &&Value| entry["manager"].as_str().is_some_and(|name| name.starts_with(OURS));
+    let ours = |entry: &&Value| entry["manager"].as_str().is_some_and(|name| name.starts_with(OURS) || name == BEFORE_FIRST_APPLY);
     entries(object).filter(ours).filter(|entry| !is_our_apply(entry)).map(author).collect()
 }
 
@@ -79,7 +82,7 @@ fn walk(fields: &Value, live: Option<&Value>, path: &str, all: &mut Projection) 
             }
             // An element of a set: its order says nothing.
             _ => {
-                let held = live.and_then(Value::as_array).is_some_and(|items| items.iter().any(|item| item.to_string() == key));
+                let held = live.and_then(Value::as_array).is_some_and(|items| items.iter().any(|item| is_element(item, key)));
                 all.insert(format!("{path}[{key}]"), held.into());
             }
         }
@@ -165,7 +168,11 @@ fn steps(path: &str) -> Vec<Step<'_>> {
 /// Whether an item of a list is `name=c`, `port=80,protocol=TCP`, or, in a set, the element itself, as JSON.
 fn is_item(item: &Value, keys: &str) -> bool {
     let has = |pair: &str| pair.split_once('=').is_some_and(|(key, value)| item.get(key).is_some_and(|found| text(found) == value));
-    if item.is_object() { keys.split(',').all(has) } else { item.to_string() == keys }
+    if item.is_object() { keys.split(',').all(has) } else { is_element(item, keys) }
+}
+
+fn is_element(item: &Value, json: &str) -> bool {
+    serde_json::from_str::<Value>(json).is_ok_and(|element| *item == element)
 }
 
 /// Whether two paths are the same, or one leads to the other.

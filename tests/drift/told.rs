@@ -81,6 +81,25 @@ impl Told {
         fields.collect()
     }
 
+    /// The app, and the fields, of a line of the agent's log: `Drift: Deployment web/api spec.replicas 3 → 5 by x, ...; healed sync=.. app=..`.
+    pub(crate) fn of_log(line: &str) -> Option<(String, Vec<Self>)> {
+        let (words, app) = line.split_once(" Drift: ")?.1.rsplit_once(" app=")?;
+        let (words, rest) = words.split_once("; ")?;
+        let state = rest.split([' ', ':']).next()?;
+        let mut words = words.splitn(3, ' ');
+        let (kind, name) = (words.next()?, words.next()?.rsplit('/').next()?);
+        // A field ends with its author; a comma may stand in a value, too.
+        let (mut fields, mut begun) = (Vec::new(), String::new());
+        for part in words.next()?.split(", ") {
+            begun = if begun.is_empty() { part.to_owned() } else { format!("{begun}, {part}") };
+            if begun.contains(" by ") {
+                fields.extend(Self::line(&format!("{kind} {name} {begun}; {state}")).ok());
+                begun.clear();
+            }
+        }
+        Some((app.to_owned(), fields))
+    }
+
     /// Whether this line of a page says what was told, but for what became of it. `…` alone is any value.
     pub(crate) fn is_about(&self, told: &Self) -> bool {
         let same = |page: &Option<String>, told: &Option<String>| page == told || (told.is_some() && page.as_deref() == Some("…"));

@@ -20,9 +20,7 @@ const SOON: Duration = Duration::from_secs(15);
 
 pub(crate) async fn check(cluster: &Cluster, case: &Case) -> Result {
     prepare(cluster, case).await?;
-    for answer in apply(cluster, case).await? {
-        answer.map_err(|(code, why)| Trouble::new(format!("Git's own: {code} {why}")))?;
-    }
+    all_applied(apply(cluster, case, &case.git).await?)?;
     let mut before = objects(cluster, case).await?;
     let mut told_before: Vec<Told> = Vec::new();
     for part in &case.script {
@@ -39,6 +37,9 @@ pub(crate) async fn check(cluster: &Cluster, case: &Case) -> Result {
                     before = objects(cluster, case).await?;
                 }
             }
+            // What an apply alone can't heal is as it was left: how it ends is for an agent to show.
+            Part::Git(_) | Part::End(_) if case.apply != Apply::Heals => {}
+            Part::Git(objects) => all_applied(apply(cluster, case, objects).await?)?,
             Part::End(parts) => end(cluster, case, parts).await?,
         }
     }
@@ -49,7 +50,19 @@ pub(crate) async fn check(cluster: &Cluster, case: &Case) -> Result {
 pub(crate) async fn prepare(cluster: &Cluster, case: &Case) -> Result {
     let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {}}}}}", case.namespace);
     cluster.apply(&namespace).await?;
-    step::prepare(cluster, &case.cluster).await
+    step::prepare(cluster, &case.cluster).await?;
+    let policed = case.cluster.iter().any(|object| object["kind"] == "MutatingAdmissionPolicyBinding");
+    if policed { until("a policy to take effect", SOON, async || policed_by_now(cluster, case).await).await } else { Ok(()) }
+}
+
+/// Asks (dry run) what an apply of Git's first object would make of it: a policy that is there from the beginning marks what it changes.
+async fn policed_by_now(cluster: &Cluster, case: &Case) -> Result {
+    let Some(object) = case.git.first() else { return Ok(()) };
+    let uri = format!("{}?fieldManager={OURS}&force=true&dryRun=All", path(cluster, case, object).await?);
+    match cluster.send(Method::PATCH, &uri, "application/apply-patch+yaml", &as_applied(case, object)).await? {
+        Ok(answer) if !answer["metadata"]["annotations"]["policed"].is_null() => Ok(()),
+        answer => Err(Trouble::new(format!("{answer:?}"))),
+    }
 }
 
 async fn carry_out(cluster: &Cluster, case: &Case, step: &Step, before: &Objects) -> Result {
@@ -60,15 +73,33 @@ async fn carry_out(cluster: &Cluster, case: &Case, step: &Step, before: &Objects
     step.carry_out(cluster, case, before).await
 }
 
+fn all_applied(answers: Vec<harness::Answer>) -> Result {
+    let refused = answers.into_iter().find_map(harness::Answer::err);
+    refused.map_or(Ok(()), |(code, why)| Err(Trouble::new(format!("Git's own: {code} {why}"))))
+}
+
 /// Applies what Git holds, as the agent does.
-async fn apply(cluster: &Cluster, case: &Case) -> Result<Vec<harness::Answer>> {
+async fn apply(cluster: &Cluster, case: &Case, objects: &[Value]) -> Result<Vec<harness::Answer>> {
     let mut answers = Vec::new();
-    for object in &case.git {
+    for object in objects {
         let (path, body) = (path(cluster, case, object).await?, as_applied(case, object));
         let uri = format!("{path}?fieldManager={OURS}&force=true");
-        answers.push(cluster.send(Method::PATCH, &uri, "application/apply-patch+yaml", &body).await?);
+        let answer = cluster.send(Method::PATCH, &uri, "application/apply-patch+yaml", &body).await?;
+        if let Ok(live) = &answer {
+            drop_first(cluster, &path, live).await?;
+        }
+        answers.push(answer);
     }
     Ok(answers)
+}
+
+/// Where the managed fields had been emptied, an apply makes an entry that holds everything for ever: it has to be taken off.
+async fn drop_first(cluster: &Cluster, path: &str, live: &Value) -> Result {
+    let entries = live["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let Some(place) = entries.iter().position(|entry| entry["manager"] == projection::BEFORE_FIRST_APPLY) else { return Ok(()) };
+    let patch = json!([{"op": "remove", "path": format!("/metadata/managedFields/{place}")}]);
+    let answer = cluster.send(Method::PATCH, path, "application/json-patch+json", &patch).await?;
+    answer.map(drop).map_err(|(code, why)| Trouble::new(format!("{code} {why}")))
 }
 
 pub(crate) async fn path(cluster: &Cluster, case: &Case, object: &Value) -> Result<String> {
@@ -164,7 +195,7 @@ fn untrue(before: &Value, after: &Value, line: &Told, changed: &BTreeSet<String>
 /// An apply of what Git holds does what the page says that it does; where a policy has just gone, not at once.
 async fn heal(cluster: &Cluster, case: &Case, before: &Objects) -> Result {
     until("an apply to do what the page says", SOON, async || {
-        let answers = apply(cluster, case).await?;
+        let answers = apply(cluster, case, &case.git).await?;
         let refused: Vec<&(u16, String)> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
         let restored = are_restored(before, &objects(cluster, case).await?);
         match case.apply {
