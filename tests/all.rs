@@ -11,6 +11,7 @@ mod failure;
 mod forge;
 mod git;
 mod ground;
+mod heal;
 mod interruption;
 mod pods;
 mod refusal;

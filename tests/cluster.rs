@@ -45,7 +45,7 @@ impl<'a> Place<'a> {
 
     async fn apply_with(&self, cluster: &Cluster, object: &Value, replace: bool) -> Asked<Applied> {
         let resource = cluster.resolve(text(&object["apiVersion"]), text(&object["kind"])).await?;
-        let applying = Applying { replace, applyset: &self.mark.applyset, known: None };
+        let applying = Applying { replace, applyset: &self.mark.applyset, known: None, force: false };
         cluster.apply(&resource, &body(object, &resource, &self.mark)?, &applying).await
     }
 
@@ -323,7 +323,7 @@ async fn await_seen(seen: &mut mpsc::Receiver<Seen>, what: &str, wanted: impl Fn
 }
 
 fn is_object(seen: &Seen, name: &str, current: bool) -> bool {
-    matches!(seen, Seen::Object(record) if record.id.name == name && record.health.is_current() == current)
+    matches!(seen, Seen::Object(record, _) if record.id.name == name && record.health.is_current() == current)
 }
 
 #[tokio::test]
@@ -340,7 +340,7 @@ async fn a_watch_tells_what_is_there_what_changes_and_what_is_gone() -> Result {
     let applied = place.apply(&config_map("after", "1")).await?;
     let told = await_seen(&mut seen, "a new object", |seen| is_object(seen, "after", true)).await?;
     assert!(
-        matches!(told.last(), Some(Seen::Object(record)) if record.resource_version == applied.resource_version && record.app == "shop")
+        matches!(told.last(), Some(Seen::Object(record, _)) if record.resource_version == applied.resource_version && record.app == "shop")
     );
     place.delete(&kinds[0], "before").await?;
     await_seen(&mut seen, "a deletion", |seen| matches!(seen, Seen::Deleted(record) if record.id.name == "before")).await?;
@@ -415,9 +415,10 @@ async fn a_place_in_a_history_that_is_gone_is_given_up() -> Result {
         .iter()
         .map(|seen| match seen {
             Seen::Restarted(_) => "restarted",
-            Seen::Object(_) => "object",
+            Seen::Object(..) => "object",
             Seen::Deleted(_) => "deleted",
             Seen::Whole(_) => "whole",
+            Seen::Redefined(_) => "redefined",
             Seen::Blind(..) => "blind",
         })
         .collect();
@@ -536,7 +537,7 @@ async fn a_server_that_can_not_stream_its_state_is_read_in_pages() -> Result {
     let mut watches = Watches::new(place.cluster.clone(), place.mark.applyset.clone(), listener);
     watches.cover(std::slice::from_ref(&maps));
     let told = await_seen(&mut seen, "the state", |seen| matches!(seen, Seen::Whole(_))).await?;
-    assert_eq!(told.iter().filter(|seen| matches!(seen, Seen::Object(record) if record.health.is_current())).count(), 260);
+    assert_eq!(told.iter().filter(|seen| matches!(seen, Seen::Object(record, _) if record.health.is_current())).count(), 260);
     place.apply(&config_map("after", "1")).await?;
     await_seen(&mut seen, "what comes after", |seen| is_object(seen, "after", true)).await?;
     Ok(())

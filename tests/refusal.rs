@@ -103,11 +103,11 @@ async fn a_field_that_cannot_change_is_refused_with_the_way_out_and_a_foreign_on
     world.until_status(&third, "success").await?;
     assert_eq!(value(site, "fixed").await?, "2");
 
-    site.cluster.apply(&config_map("a", "theirs").replace("name: a", &format!("name: a, namespace: {}", site.namespace))).await?;
-    repository.write("a.yaml", config_map("a", "2"))?;
+    site.cluster.apply(&config_map("b", "theirs").replace("name: b", &format!("name: b, namespace: {}", site.namespace))).await?;
+    repository.write("b.yaml", config_map("b", "2"))?;
     let fourth = repository.push("Ours")?;
     world.until_status(&fourth, "success").await?;
-    assert_eq!(value(site, "a").await?, "2");
+    assert_eq!(value(site, "b").await?, "2");
     let log = site.agent().log();
     assert!(log.contains("Took fields over from another manager.") && log.contains("manager=lab"), "{log}");
     site.until_event("by lab").await.map(drop)

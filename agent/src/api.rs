@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 
 /// The field manager of everything that the agent applies.
 pub const FIELD_MANAGER: &str = "plimsoll";
+/// The field manager of the rare patch that puts right what an apply can't; nothing of it stays on an object.
+pub const HEAL_MANAGER: &str = "plimsoll-heal";
+/// The annotation, on an object or on an app's kustomization, that says what is done about drift: `heal`, `report` or `ignore`.
+pub const DRIFT_ANNOTATION: &str = "plimsoll.dev/drift";
+/// The annotation that leaves fields to others: JSON pointers and `manager:NAME`, separated by commas.
+pub const IGNORE_ANNOTATION: &str = "plimsoll.dev/ignore";
 /// The label that names the Sync an object belongs to (KEP-3659).
 pub const PART_OF_LABEL: &str = "applyset.kubernetes.io/part-of";
 /// The label that names the app of a Sync an object belongs to.
@@ -293,8 +299,11 @@ pub struct DriftField {
     /// What it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is: Option<String>,
-    /// Who holds it, as the API server has it: `kubectl-scale`, or that nobody is known.
+    /// Who holds it now, as that field manager calls itself: `kubectl-edit`; or that nobody is known.
     pub by: String,
+    /// When that manager last changed anything that it holds, RFC 3339; a write through `scale` leaves no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<String>,
 }
 
 /// What was last said on a commit.

@@ -3,6 +3,7 @@
 //! - `wire`: one request, bounded; `refusal`: what a "no" means; `discovery`: how a kind is addressed
 //! - `body`, `apply`, `delete`: one object
 //! - `stream`, `watch`: what is ours, as it is and as it changes, object by object
+//! - `baselines`: what is kept for the next process
 //! - `lease`: who of several agents writes
 //! - `first`, `syncs`, `events`, `facts`: the Sync, as it is installed and as it is, what `kubectl describe` shows, and what the cluster is
 //!
@@ -17,6 +18,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use crate::config::ClusterConfig;
 
 mod apply;
+mod baselines;
 mod body;
 mod delete;
 mod discovery;

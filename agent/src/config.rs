@@ -65,6 +65,10 @@ pub struct AgentConfig {
     /// The name of the cluster, where neither the Sync nor the nodes say it.
     #[arg(long, env = "PLIMSOLL_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<String>,
+    /// How often an object of each Sync, chosen at random, is compared with what an apply would make of it, to prove that the watch misses
+    /// nothing; 0 is never.
+    #[arg(long, env = "PLIMSOLL_AUDIT", default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub audit: Duration,
     /// Let Syncs name repositories on this machine's disk (`file://`, a path): whoever may write a Sync could read any of them.
     #[arg(long, env = "PLIMSOLL_ALLOW_LOCAL")]
     pub allow_local: bool,

@@ -58,6 +58,7 @@ fn config(key: &Key, cluster: &ClusterConfig) -> AgentConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         hook_listen: None,
         cluster_name: Some("dev".to_owned()),
+        audit: std::time::Duration::ZERO,
         allow_local: false,
     }
 }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::{FutureExt, LocalBoxFuture};
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use overlays::object::ObjectId;
 use sha2::{Digest, Sha256};
@@ -19,8 +21,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::agent::{Agent, Key, random};
 use crate::api::{self, ClusterSpec, Sync};
+use crate::baseline::Baselines;
 use crate::cluster::lease::Fence;
 use crate::cluster::{Cluster, Mark, Record, Refusal, Resource, Seen, Watches};
+use crate::drift::{self, Freeze, Policy};
 use crate::facts::{self, Facts};
 use crate::forge::{Access, Credential};
 use crate::git::{self, CommitId, Credentials, Git, Limits, Reference};
@@ -35,7 +39,6 @@ use crate::sync::{self, Leader};
 use crate::{config, dev, report};
 
 const POLL: Duration = Duration::from_secs(30);
-const RESYNC: Duration = Duration::from_secs(600);
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// The first wait before something that failed is tried again; it doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -47,6 +50,12 @@ const SIGHTINGS: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The least time between two workloads whose Pods are asked for: a cluster full of broken ones costs a dozen small requests a second at most.
 const BETWEEN_INQUIRIES: Duration = Duration::from_millis(250);
+/// How long baselines that have changed wait to be kept: what changes together is written once.
+const KEEP: Duration = Duration::from_secs(10);
+/// How long to wait before what could not be kept is tried again.
+const KEEP_AGAIN: Duration = Duration::from_secs(60);
+/// Longer than anything is waited for by time alone.
+const LONG: Duration = Duration::from_secs(3600);
 /// How long credentials that were read again are kept before they are read once more.
 const REREAD: Duration = Duration::from_secs(15);
 
@@ -95,6 +104,8 @@ pub(crate) struct Led {
     /// Rung by the push hook, or when a working tree is saved.
     wake: Arc<Notify>,
     times: Times,
+    /// How often an object is audited; none is never.
+    audit: Option<Duration>,
     keys: Keys,
     /// When the nodes are to be asked again for what the cluster is.
     next_look: Option<Duration>,
@@ -152,6 +163,7 @@ fn sighting(record: Record) -> Sighting {
         app: record.app,
         generation: record.generation,
         health: record.health,
+        print: record.print,
     }
 }
 
@@ -170,7 +182,7 @@ impl Times {
             Some(text) => config::duration(text).map_err(|error| Problem::Spec(format!("spec.{field}: {error}"))),
             None => Ok(default),
         };
-        let resync = read("resync", &spec.resync, RESYNC)?;
+        let resync = read("resync", &spec.resync, Duration::ZERO)?;
         Ok(Self {
             // A poll is one small request; more often than this it is a load on the forge, not news.
             poll: read("poll", &spec.poll, POLL)?.max(Duration::from_secs(1)),
@@ -185,6 +197,8 @@ impl Agent {
     pub(crate) async fn prepare(&self, key: &Key, sync: &Arc<Sync>, fence: &Fence) -> Result<(Led, Kinds), Problem> {
         let times = Times::of(&sync.spec)?;
         let reference = Reference::from_spec(sync.spec.reference.as_ref())?;
+        let policy = Policy::of_sync(sync.spec.drift.as_deref()).map_err(|error| Problem::Spec(format!("spec.drift: {error}")))?;
+        let freeze = Freeze::of(&sync.spec.freeze).map_err(|error| Problem::Spec(format!("spec.freeze: {error}")))?;
         let wake = self.wake_of(key);
         self.take_hooks(key, sync).await?;
         let credentials = self.credentials(key, sync).await?;
@@ -199,8 +213,11 @@ impl Agent {
         state.cluster = ClusterSpec { name: Some(facts.name.clone()), labels: facts.labels.clone() };
         let applyset = applyset_id(&key.namespace, &key.name);
         let (watched, kinds) = mpsc::unbounded_channel();
+        let kept = Baselines::decode(&cluster.baselines(sync).await?);
         for record in owned(&hands, &applyset, &inventory, &watched).await? {
-            state.seen(sighting(record));
+            let id = record.id.clone();
+            state.seen(sighting(record), None, Timestamp::now());
+            state.remember(&id, kept.get(&id));
         }
         let context = self.context(key, sync, &facts.name);
         let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
@@ -220,16 +237,22 @@ impl Agent {
             state: RefCell::new(state),
             inventory: RefCell::new(inventory),
             gone: RefCell::default(),
-            taken: RefCell::default(),
+            notes: RefCell::default(),
             changed: Notify::new(),
             flight,
             gate,
             pen: tokio::sync::Mutex::default(),
             cache: RefCell::default(),
+            live: RefCell::default(),
+            healing: RefCell::default(),
+            policy,
+            freeze,
+            kept: RefCell::new(kept),
         };
         let identity = self.config.identity.clone();
         let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
-        Ok((Led { key: key.clone(), leader, context, identity, wake, times, keys, next_look }, kinds))
+        let audit = (!self.config.audit.is_zero()).then_some(self.config.audit);
+        Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys, next_look }, kinds))
     }
 
     fn source(&self, key: &Key, sync: &Sync, credentials: Credentials, wake: &Arc<Notify>) -> Result<Source, Problem> {
@@ -344,17 +367,22 @@ struct Helm<'a> {
     sync: Option<LocalBoxFuture<'a, Result<(), sync::Error>>>,
     /// The commit and the cause of the sync that is under way.
     course: Option<(CommitId, Cause)>,
+    /// Apps of which objects are being healed, or an object is being audited.
+    heals: FuturesUnordered<LocalBoxFuture<'a, ()>>,
+    /// What is being written down for the next process.
+    keeping: Option<LocalBoxFuture<'a, Result<(), Refusal>>>,
+    /// When that is to be done; none while nothing has changed.
+    keep_at: Option<Instant>,
     /// What made us look at the repository.
     woken_by: Cause,
     next_poll: Instant,
     next_resync: Option<Instant>,
+    next_audit: Option<Instant>,
     /// What failed is not tried again before.
     next_try: Instant,
     wait: Duration,
-    /// Something was seen that must be put right, and when that may be.
-    drifted: bool,
-    next_drift: Instant,
-    drift_wait: Duration,
+    /// Whether nothing may be changed just now.
+    quiet: bool,
     /// Since when the API server has been away.
     away_since: Option<Instant>,
     /// Since when the repository can't be read.
@@ -453,13 +481,19 @@ impl Led {
             tokio::select! {
                 Some(kind) = kinds.recv() => {
                     if !watched.contains(&kind) {
+                        self.leader.state.borrow_mut().versions.insert(drift::version_hash(&kind.api_version(), &kind.kind));
                         watched.push(kind);
                         watches.cover(&watched);
                     }
                 }
-                Some(seen) = sightings.recv() => helm.notice(seen),
+                Some(seen) = sightings.recv() => match seen {
+                    Seen::Redefined(definition) => watches.restart(&definition),
+                    seen => helm.notice(seen),
+                },
                 polled = under_way(&mut helm.poll) => helm.polled(polled),
                 synced = under_way(&mut helm.sync) => helm.synced(synced),
+                kept = under_way(&mut helm.keeping) => helm.kept(&kept),
+                Some(()) = helm.heals.next(), if !helm.heals.is_empty() => {}
                 () = self.wake.notified() => helm.woken(),
                 () = changed => {}
                 () = sleep_until(next) => {}
@@ -487,14 +521,16 @@ impl<'a> Helm<'a> {
             poll: None,
             sync: None,
             course: None,
+            heals: FuturesUnordered::new(),
+            keeping: None,
+            keep_at: None,
             woken_by: Cause::Start,
             next_poll: now,
             next_resync: led.times.resync.map(|every| now + every),
+            next_audit: led.audit.map(|every| now + every),
             next_try: now,
             wait: FIRST_RETRY,
-            drifted: false,
-            next_drift: now,
-            drift_wait: Duration::ZERO,
+            quiet: led.leader.is_quiet(Timestamp::now()),
             away_since: None,
             unread_since: None,
             listing: HashMap::new(),
@@ -504,10 +540,8 @@ impl<'a> Helm<'a> {
     /// Starts whatever is due.
     fn decide(&mut self) {
         let now = Instant::now();
-        if self.led.leader.sync.spec.suspend {
-            return;
-        }
-        if self.poll.is_none() && now >= self.next_poll {
+        self.hush();
+        if self.poll.is_none() && now >= self.next_poll && !self.led.leader.sync.spec.suspend {
             self.next_poll = now + self.led.times.poll.mul_f64(0.9 + random() / 5.0);
             let source = self.led.leader.source.borrow().clone();
             let reference = &self.led.leader.reference;
@@ -517,10 +551,77 @@ impl<'a> Helm<'a> {
             self.course = Some((commit, cause));
             self.sync = Some(self.led.leader.sync(commit, cause).boxed_local());
         }
+        self.heal();
+        self.audit(now);
+        self.keep(now);
+    }
+
+    /// Notices that a time in which nothing may be changed begins or ends. What was only told till then is healed at its end.
+    fn hush(&mut self) {
+        let (now, leader) = (Timestamp::now(), &self.led.leader);
+        let quiet = leader.is_quiet(now);
+        if quiet != leader.state.borrow().suspended {
+            let mut state = leader.state.borrow_mut();
+            (state.suspended, state.frozen_until) = (quiet, leader.freeze.next_change(now).filter(|_| leader.freeze.holds(now)));
+            leader.changed.notify_waiters();
+        }
+        if std::mem::replace(&mut self.quiet, quiet) && !quiet {
+            (self.done, self.woken_by) = (None, Cause::Retry);
+            leader.state.borrow_mut().reconsider(now);
+        }
+    }
+
+    /// Looks at objects that are not as they were applied, app by app.
+    fn heal(&mut self) {
+        let leader = &self.led.leader;
+        for (app, id, text) in std::mem::take(&mut leader.state.borrow_mut().overwritten) {
+            self.heals.push(leader.tell_late(app, id, text).boxed_local());
+        }
+        loop {
+            let due = leader.state.borrow().due_heal(Timestamp::now(), |app| leader.healing.borrow().contains(app));
+            let Some((app, ids)) = due else { return };
+            leader.healing.borrow_mut().insert(app.clone());
+            self.heals.push(leader.heal(app, ids).boxed_local());
+        }
+    }
+
+    /// Asks the server about one object of which the watch says that all is well.
+    fn audit(&mut self, now: Instant) {
+        if self.next_audit.is_none_or(|time| now < time) {
+            return;
+        }
+        self.next_audit = self.led.audit.map(|every| now + every.mul_f64(0.5 + random()));
+        self.heals.push(self.led.leader.audit(random()).boxed_local());
+    }
+
+    /// Writes down what was applied, a while after it has changed.
+    fn keep(&mut self, now: Instant) {
+        let leader = &self.led.leader;
+        if self.sync.is_some() || self.keeping.is_some() {
+            return;
+        }
+        match self.keep_at {
+            None if self.done.is_some() && leader.has_news_to_keep() => self.keep_at = Some(now + KEEP),
+            Some(time) if now >= time => {
+                self.keep_at = None;
+                self.keeping = Some(leader.keep().boxed_local());
+            }
+            _ => {}
+        }
+    }
+
+    fn kept(&mut self, kept: &Result<(), Refusal>) {
+        if let Err(refusal) = kept {
+            tracing::warn!(sync = %self.led.key, %refusal, "Could not keep what was applied; after a restart each object will be looked at once.");
+            self.keep_at = Some(Instant::now() + KEEP_AGAIN);
+        }
     }
 
     /// The sync that is to begin now. A newer commit puts an end to the sync of an older one.
     fn due(&mut self, now: Instant) -> Option<(CommitId, Cause)> {
+        if self.quiet {
+            return self.last_known(now);
+        }
         let target = self.target?;
         let running = self.sync.as_ref().and(self.course.as_ref()).map(|(commit, _)| *commit);
         if running.is_some_and(|commit| commit == target) {
@@ -536,26 +637,31 @@ impl<'a> Helm<'a> {
         if running.is_some() || now < self.next_try {
             return None;
         }
-        if self.drifted && now >= self.next_drift {
-            self.drift_wait = (self.drift_wait * 2).clamp(Duration::from_secs(1), LONGEST_RETRY);
-            (self.drifted, self.next_drift) = (false, now + self.drift_wait);
-            return Some((target, Cause::Drift));
-        }
         if self.next_resync.is_some_and(|time| now >= time) {
             return Some((target, Cause::Resync));
         }
         state.wants_retry().then_some((target, Cause::Retry))
     }
 
+    /// While nothing may be changed, the commit that is live is looked at once, so that drift can be told.
+    fn last_known(&self, now: Instant) -> Option<(CommitId, Cause)> {
+        if self.done.is_some() || self.sync.is_some() || now < self.next_try {
+            return None;
+        }
+        let revision = self.led.leader.sync.status.as_ref()?.revision.as_ref()?;
+        Some((CommitId::parse(&revision.commit)?, Cause::Start))
+    }
+
     /// When something is due by itself.
     fn next(&self) -> Instant {
-        let drift = self.drifted.then_some(self.next_drift);
-        let retry =
-            (self.sync.is_none() && (self.target != self.done || self.led.leader.state.borrow().wants_retry())).then_some(self.next_try);
-        let suspended = self.led.leader.sync.spec.suspend;
-        let times = [Some(self.next_poll), self.next_resync, drift, retry];
-        let next = times.into_iter().flatten().min().unwrap_or(self.next_poll);
-        if suspended { Instant::now() + RESYNC } else { next }
+        let state = self.led.leader.state.borrow();
+        let retry = (self.sync.is_none() && (self.target != self.done || state.wants_retry())).then_some(self.next_try);
+        let poll = (!self.led.leader.sync.spec.suspend).then_some(self.next_poll);
+        let at = |time: Timestamp| Instant::now() + Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
+        let heal = state.next_heal(|app| self.led.leader.healing.borrow().contains(app)).map(at);
+        let freeze = self.led.leader.freeze.next_change(Timestamp::now()).map(at);
+        let times = [poll, self.next_resync, self.next_audit, self.keep_at, retry.filter(|_| !self.quiet), heal, freeze];
+        times.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + LONG)
     }
 
     fn woken(&mut self) {
@@ -570,16 +676,16 @@ impl<'a> Helm<'a> {
                 let before = leader.state.borrow().present(&kind.group, &kind.kind);
                 self.listing.insert(kind, before);
             }
-            Seen::Object(record) => {
+            Seen::Object(record, text) => {
                 self.listing.values_mut().for_each(|missing| _ = missing.remove(&record.id));
-                leader.state.borrow_mut().seen(sighting(record));
+                if !leader.state.borrow_mut().seen(sighting(record), Some(text), Timestamp::now()) {
+                    return;
+                }
             }
-            Seen::Deleted(record) => self.drifted |= leader.is_gone(&record.id, &record.uid),
+            Seen::Deleted(record) => leader.is_gone(&record.id, &record.uid),
             Seen::Whole(kind) => self.whole(&kind),
             Seen::Blind(kind, refusal) => self.blind(&kind, &refusal),
-        }
-        if !self.drifted {
-            self.calm_down();
+            Seen::Redefined(_) => {}
         }
         leader.changed.notify_waiters();
     }
@@ -589,7 +695,7 @@ impl<'a> Helm<'a> {
         let leader = &self.led.leader;
         leader.state.borrow_mut().blind.remove(&kind.name());
         for (id, uid) in self.listing.remove(kind).unwrap_or_default() {
-            self.drifted |= leader.is_gone(&id, &uid);
+            leader.is_gone(&id, &uid);
         }
     }
 
@@ -598,13 +704,6 @@ impl<'a> Helm<'a> {
         tracing::warn!(sync = %self.led.key, kind = %kind.name(), %refusal, "Can't watch.");
         if !refusal.is_transient() {
             self.led.leader.state.borrow_mut().blind.insert(kind.name(), refusal.to_string());
-        }
-    }
-
-    /// A fight that has ended is forgotten.
-    fn calm_down(&mut self) {
-        if Instant::now() > self.next_drift + LONGEST_RETRY {
-            self.drift_wait = Duration::ZERO;
         }
     }
 

@@ -14,6 +14,9 @@ use prometheus_client::registry::{Registry, Unit};
 /// The upper bounds of a sync's duration, in seconds: from "nothing to do" to the default timeout for health and beyond.
 const SECONDS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1200.0];
 
+/// The upper bounds of the time until a drift is healed, in seconds: from one request to the longest rest of a fight.
+const HEAL_SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
 /// A Sync, as `namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfSync {
@@ -28,6 +31,12 @@ struct OfOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfSyncOutcome {
     sync: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: String,
     outcome: &'static str,
 }
 
@@ -53,6 +62,10 @@ pub struct Metrics {
     commit_statuses: Family<OfOutcome, Counter>,
     leader: Family<OfSync, Gauge>,
     failures: Family<OfSync, Gauge>,
+    drift: Family<OfKind, Counter>,
+    drifted_objects: Family<OfSync, Gauge>,
+    heal_duration: Histogram,
+    audits: Family<OfOutcome, Counter>,
     outcomes: std::sync::Mutex<Vec<OfSyncOutcome>>,
 }
 
@@ -76,6 +89,10 @@ impl Metrics {
             commit_statuses: Family::default(),
             leader: Family::default(),
             failures: Family::default(),
+            drift: Family::default(),
+            drifted_objects: Family::default(),
+            heal_duration: Histogram::new(HEAL_SECONDS),
+            audits: Family::default(),
             outcomes: std::sync::Mutex::default(),
         };
         metrics.register();
@@ -93,6 +110,15 @@ impl Metrics {
         registry.register("commit_statuses", "Commit statuses that were sent, by outcome", self.commit_statuses.clone());
         registry.register("leader", "Whether this process writes for the Sync", self.leader.clone());
         registry.register("failures", "What is wrong at present", self.failures.clone());
+        registry.register("drift", "Drifts that were told, by kind of object and by what became of them", self.drift.clone());
+        registry.register("drifted_objects", "Objects that are not as Git says at present", self.drifted_objects.clone());
+        registry.register_with_unit(
+            "heal_duration",
+            "Time from the first sight of a drift until it was healed",
+            Unit::Seconds,
+            self.heal_duration.clone(),
+        );
+        registry.register("audits", "Objects that the server was asked about at random, by outcome", self.audits.clone());
     }
 
     /// A sync of `namespace/name` has ended; `outcome` is the word of its state.
@@ -141,6 +167,24 @@ impl Metrics {
         self.commit_statuses.get_or_create(&OfOutcome { outcome }).inc();
     }
 
+    /// A drift was told. `kind` is that of the object: there are as many as the API server serves. `took` is since when it was so.
+    pub fn drifted(&self, kind: &str, outcome: &'static str, took: Duration) {
+        self.drift.get_or_create(&OfKind { kind: kind.to_owned(), outcome }).inc();
+        if outcome == "healed" {
+            self.heal_duration.observe(took.as_secs_f64());
+        }
+    }
+
+    /// How many objects are not as Git says at present.
+    pub fn drifted_objects(&self, sync: &str, count: usize) {
+        self.drifted_objects.get_or_create(&of(sync)).set(gauge(count));
+    }
+
+    /// The server was asked about an object of which the watch says that all is well.
+    pub fn audited(&self, outcome: &'static str) {
+        self.audits.get_or_create(&OfOutcome { outcome }).inc();
+    }
+
     /// Forgets a Sync that is gone or led by another process, so that no stale number is shown.
     pub fn forget(&self, sync: &str) {
         let labels = of(sync);
@@ -148,6 +192,7 @@ impl Metrics {
         self.objects.remove(&labels);
         self.leader.remove(&labels);
         self.failures.remove(&labels);
+        self.drifted_objects.remove(&labels);
         let mut outcomes = self.outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         outcomes.retain(|labels| labels.sync != sync || !self.syncs.remove(labels));
     }

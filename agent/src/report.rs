@@ -93,8 +93,14 @@ pub struct Report {
     pub conflicts: usize,
     /// Why the agent itself could not do its work: no access to the repository, to the API server, ...
     pub agent_error: Option<String>,
-    /// Whether the Sync is suspended.
+    /// How many objects are not as Git says, and it was told.
+    pub drifts: usize,
+    /// The worst of them in words: `Deployment web/api replicas 3 → 5 by kubectl-scale`.
+    pub drift: Option<String>,
+    /// Whether nothing may be changed.
     pub suspended: bool,
+    /// Until when, if it is for the time of a freeze.
+    pub frozen_until: Option<Timestamp>,
 }
 
 /// What a report comes to.
@@ -108,6 +114,8 @@ pub enum State {
     Waiting,
     /// The revision cannot be made live as it is.
     Failed,
+    /// The revision was live, and somebody has changed it since.
+    Drifted,
     /// The agent could not do its work.
     AgentError,
     /// Left as it is, by request.
@@ -122,6 +130,7 @@ impl State {
             Self::Syncing => "Syncing",
             Self::Waiting => "Waiting",
             Self::Failed => "Failed",
+            Self::Drifted => "Drifted",
             Self::AgentError => "AgentError",
             Self::Suspended => "Suspended",
         }
@@ -132,7 +141,7 @@ impl State {
         match self {
             Self::InSync => CommitState::Success,
             Self::Syncing | Self::Waiting | Self::Suspended => CommitState::Pending,
-            Self::Failed => CommitState::Failure,
+            Self::Failed | Self::Drifted => CommitState::Failure,
             Self::AgentError => CommitState::Error,
         }
     }
@@ -212,10 +221,12 @@ pub fn state(report: &Report) -> State {
         State::AgentError
     } else if !report.failures.is_empty() || !report.held.is_empty() {
         State::Failed
+    } else if !report.suspended && (report.progress == Progress::Applying || report.applied < report.objects) {
+        State::Syncing
+    } else if report.drifts > 0 {
+        State::Drifted
     } else if report.suspended {
         State::Suspended
-    } else if report.progress == Progress::Applying || report.applied < report.objects {
-        State::Syncing
     } else if report.progress == Progress::Finished && done {
         State::InSync
     } else {
@@ -233,7 +244,11 @@ fn description(report: &Report, state: State, limit: usize) -> String {
     match state {
         State::AgentError => format!("Agent error: {}", report.agent_error.as_deref().unwrap_or_default()),
         State::Failed => failed(report, limit),
-        State::Suspended => "Suspended".to_owned(),
+        State::Drifted => drifted(report, limit),
+        State::Suspended => match report.frozen_until {
+            Some(until) => format!("Suspended: nothing is changed until {}", until.strftime("%Y-%m-%d %H:%M UTC")),
+            None => "Suspended".to_owned(),
+        },
         State::Syncing => format!("Syncing: {} of {} applied", report.applied, report.objects),
         State::Waiting => waiting(report, limit),
         State::InSync => format!("In sync: {} in {}", count(report.objects, "object"), time(report.took)),
@@ -251,6 +266,13 @@ fn waiting(report: &Report, limit: usize) -> String {
         }
         None => format!("{WAITING}{left}"),
     }
+}
+
+/// `Drifted: Deployment web/api replicas 3 → 5 by kubectl-scale, 1 more`.
+fn drifted(report: &Report, limit: usize) -> String {
+    let more = report.drifts.saturating_sub(1);
+    let more = if more > 0 { format!(", {more} more") } else { String::new() };
+    fit("Drifted: ", &redact(report.drift.as_deref().unwrap_or_default()), &more, limit)
 }
 
 /// `Failed: Deployment web/api: image pull error, apps/web/api.yaml:12 (1 of 42)`: the first failure is named, the others are counted.
@@ -373,7 +395,7 @@ pub fn conditions(report: &Report, previous: &[Condition], generation: Option<i6
     let message = cut(&redact(&message(report, state)), MESSAGE_CHARS);
     let ready = match state {
         State::InSync => "True",
-        State::Failed | State::AgentError => "False",
+        State::Failed | State::Drifted | State::AgentError => "False",
         State::Syncing | State::Waiting | State::Suspended => "Unknown",
     };
     let moving = report.progress != Progress::Finished && !report.suspended && state != State::AgentError;

@@ -2,22 +2,29 @@
 //!
 //! Pure: events come in as method calls, a [`Report`] goes out. It knows no client, no forge and no clock.
 
+mod drifts;
 mod objects;
+mod suspects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use overlays::Fingerprint;
 use overlays::object::{ObjectId, Origin};
+use serde_json::value::RawValue;
 
 use crate::api::{AppStatus, ClusterSpec};
+use crate::baseline::{Baseline, Baselines};
+use crate::drift::{self, Entry, Fights, Print};
 use crate::health::Health;
 use crate::pods::{Ailment, Inquiry, is_workload};
 use crate::report::{Failure, Held, Progress, Report, State as Verdict};
 
+pub use drifts::{Drift, Drifts, Fate};
 pub use objects::{Objects, Record, Wanted};
+pub use suspects::{Suspect, Suspects};
 
 /// How many apps the Sync's status lists.
 const LISTED_APPS: usize = 200;
@@ -49,8 +56,6 @@ pub struct App {
     pub inputs: Option<(overlays::Inputs, Fingerprint)>,
     /// The directory or the stacked kustomization that it was rendered from.
     pub root: String,
-    /// Whether something of it must be put right although Git has not changed.
-    pub dirty: bool,
     /// Whether the objects are still those of an earlier commit, so that how they fare says nothing about this one.
     pub fresh: bool,
     /// Whether something was refused, so that it is tried again after a while.
@@ -82,6 +87,16 @@ pub struct State {
     pub apps: BTreeMap<String, App>,
     /// The objects that are owned or asked for.
     pub objects: Objects,
+    /// Objects that are not as they were applied, and nobody has looked at yet.
+    pub suspects: Suspects,
+    /// Objects that are not as Git says, as it was told.
+    pub drifts: Drifts,
+    /// States of objects, with their apps, that our own applies have overwritten before they were seen.
+    pub overwritten: Vec<(String, ObjectId, Box<RawValue>)>,
+    /// Objects that were healed lately, and how often.
+    pub fights: Fights,
+    /// The kinds that are watched, by the hash of kind and version.
+    pub versions: BTreeSet<u64>,
     /// Workloads that are not healthy, and what their Pods say.
     pub inquiries: BTreeMap<ObjectId, Inquiry>,
     /// What is wrong with the repository as a whole.
@@ -96,8 +111,10 @@ pub struct State {
     pub cluster: ClusterSpec,
     /// When the last object of the commit was applied.
     pub applied_at: Option<Timestamp>,
-    /// Whether the Sync is suspended.
+    /// Whether nothing may be changed just now.
     pub suspended: bool,
+    /// Until when, if it is for the time of a freeze.
+    pub frozen_until: Option<Timestamp>,
     /// How long an app may take to become healthy.
     pub timeout: Duration,
 }
@@ -117,6 +134,8 @@ pub struct Sighting {
     pub app: String,
     /// How it fares.
     pub health: Health,
+    /// Our fields in it.
+    pub print: Print,
 }
 
 impl State {
@@ -149,27 +168,166 @@ impl State {
             let record = self.objects.assign(&id, name);
             (record.wanted, record.origin) = (Wanted::Pending, Some(origin));
         }
+        for (id, record) in self.objects.of_app(name) {
+            if record.wanted == Wanted::No {
+                self.suspects.remove(id);
+                self.drifts.forget(id);
+            }
+        }
         self.objects.forget_ghosts(name);
     }
 
-    /// The API server has an object as asked.
-    pub fn applied(&mut self, live: Sighting) {
-        let Some(record) = self.objects.get_mut(&live.id) else { return };
-        record.wanted = Wanted::Applied;
+    /// The API server has an object as asked, after an apply of this body. Returns what somebody had made of it before, if that was overwritten
+    /// unseen.
+    pub fn applied(&mut self, live: Sighting, body: u64) -> Option<Suspect> {
+        let record = self.objects.get_mut(&live.id)?;
+        let before = record.baseline;
+        (record.wanted, record.baseline, record.before) = (Wanted::Applied, Baseline { body, live: live.print.hash }, before.live);
+        let suspect = self.suspects.remove(&live.id);
+        let (id, version, hash) = (live.id.clone(), live.version, live.print.hash);
         // The event of our own write may have come before its answer, and others after it.
         if *record.uid != *live.uid || live.version >= record.version {
             self.note(live);
         }
+        let suspect = suspect?;
+        if suspect.version > version {
+            if suspect.print.is_none_or(|print| print.hash != hash) {
+                self.suspects.insert(id, suspect);
+            }
+            return None;
+        }
+        let foreign = suspect.version < version && before.is_known() && suspect.print.is_none_or(|print| print.hash != before.live);
+        foreign.then_some(suspect)
     }
 
-    /// The watch saw an object as it is now.
-    pub fn seen(&mut self, seen: Sighting) {
+    /// What was known of an object's last apply before this process began.
+    pub fn remember(&mut self, id: &ObjectId, baseline: Baseline) {
+        if let Some(record) = self.objects.get_mut(id) {
+            record.baseline = baseline;
+        }
+    }
+
+    /// An object is there and was applied with the body that Git asks for. What somebody has made of it since is looked at later.
+    /// Returns whether that is so; not if it is on its way out.
+    pub fn stands(&mut self, id: &ObjectId, now: Timestamp) -> bool {
+        let Some(record) = self.objects.get_mut(id).filter(|record| record.health != Health::Terminating) else { return false };
+        record.wanted = Wanted::Applied;
+        if !record.is_as_applied() && !self.suspects.has(id) && !self.drifts.has(id) {
+            self.suspects.insert(id.clone(), Suspect::unseen(record.version, true, now));
+        }
+        true
+    }
+
+    /// The server was asked what an apply would make of an object. Returns whether it is that already.
+    pub fn found(&mut self, id: &ObjectId, baseline: Baseline) -> bool {
+        let Some(record) = self.objects.get_mut(id).filter(|record| record.health != Health::Terminating) else { return false };
+        if record.live != baseline.live {
+            return false;
+        }
+        (record.wanted, record.baseline) = (Wanted::Applied, baseline);
+        true
+    }
+
+    /// The watch saw an object as it is now. Returns whether that is news to anybody.
+    pub fn seen(&mut self, seen: Sighting, text: Option<Box<RawValue>>, now: Timestamp) -> bool {
+        // What was applied in another version is told by the watch of that version.
+        if matches!(seen.print.entry, Entry::Other(version) if self.versions.contains(&version)) {
+            return false;
+        }
         match self.objects.get(&seen.id) {
-            Some(record) if *record.uid == *seen.uid && seen.version < record.version => return,
+            Some(record) if *record.uid == *seen.uid && seen.version < record.version => return self.overlooked(&seen, text),
             Some(record) if !record.app().is_empty() => {}
             _ => _ = self.objects.assign(&seen.id, &seen.app),
         }
+        if let Some(record) = self.objects.get_mut(&seen.id) {
+            record.watched = seen.version;
+        }
+        let suspect = self.suspect(&seen, text, now);
+        let id = seen.id.clone();
+        let before = self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()));
         self.note(seen);
+        suspect || before != self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()))
+    }
+
+    /// The answer to our apply was faster than the event of what it has overwritten: that is still to be told. Returns whether there is such.
+    fn overlooked(&mut self, seen: &Sighting, text: Option<Box<RawValue>>) -> bool {
+        let Some(record) = self.objects.get_mut(&seen.id) else { return false };
+        let late = record.watched < seen.version;
+        record.watched = record.watched.max(seen.version);
+        let ours = [record.baseline.live, record.before].contains(&seen.print.hash);
+        if !late || ours || record.wanted != Wanted::Applied || record.before == 0 {
+            return false;
+        }
+        let app = record.app().to_string();
+        self.overwritten.extend(text.map(|text| (app, seen.id.clone(), text)));
+        true
+    }
+
+    /// Whether an object is not as it was when it was applied, and nobody has been told of it as it is now.
+    fn suspect(&mut self, seen: &Sighting, text: Option<Box<RawValue>>, now: Timestamp) -> bool {
+        let Some(record) = self.objects.get(&seen.id) else { return false };
+        // What is on its way out can't be healed, and what nobody asks for need not be.
+        if record.wanted == Wanted::No || !record.baseline.is_known() || seen.health == Health::Terminating {
+            return false;
+        }
+        if seen.print.hash == record.baseline.live {
+            return self.suspects.remove(&seen.id).is_some() | self.drifts.over(&seen.id, now);
+        }
+        let raw = || text.as_ref().and_then(|text| serde_json::from_str(text.get()).ok()).map(|live| drift::raw(&live));
+        if self.drifts.is_told(&seen.id, raw) {
+            return false;
+        }
+        let not_before = self.fights.of(&seen.id, now).map_or(now, |fight| fight.until);
+        self.suspects.add(&seen.id, Suspect { version: seen.version, print: Some(seen.print), text, since: now, not_before, tries: 0 });
+        true
+    }
+
+    /// What has become of an object that had drifted. Returns what is to be told of it; nothing if only who owns its fields had changed, or if
+    /// it was told before.
+    pub fn drifted(&mut self, drift: Drift, now: Timestamp) -> Option<Drift> {
+        if drift.fields.is_empty() && drift.fate != Fate::Refused {
+            self.drifts.silence(&drift.object, drift.raw.filter(|_| drift.fate == Fate::Reported));
+            return None;
+        }
+        let healed = drift.fate == Fate::Healed;
+        let fight = (healed && self.fights.healed(&drift.object, now)).then(|| self.fights.of(&drift.object, now)).flatten();
+        let drift = match fight {
+            Some(fight) => {
+                let message = format!("healed {} times, and changed again each time; find out who writes it", fight.times);
+                Drift { fate: Fate::Fighting, message, until: Some(fight.calm), ..drift }
+            }
+            None => drift,
+        };
+        self.drifts.tell(drift, now)
+    }
+
+    /// Something could not be done about these; it is tried again after a while.
+    pub fn put_off(&mut self, ids: &[ObjectId], now: Timestamp) {
+        ids.iter().for_each(|id| self.suspects.put_off(id, now));
+    }
+
+    /// An object of which all seems to be well: its app, its id, and its resourceVersion. `random`, from 0 to 1, chooses which.
+    pub fn to_audit(&self, random: f64) -> Option<(String, ObjectId, u64)> {
+        let settled = |app: &str| self.apps.get(app).is_some_and(|app| app.stage == Stage::Delivered && app.failures.is_empty());
+        let quiet = |id: &ObjectId| !self.suspects.has(id) && !self.drifts.has(id);
+        let well =
+            |(id, record): &(&ObjectId, &Record)| record.is_applied() && record.is_as_applied() && quiet(id) && settled(record.app());
+        let count = self.objects.iter().filter(well).count();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a place in a list of objects"
+        )]
+        let place = (count as f64 * random.clamp(0.0, 1.0)) as usize;
+        let (id, record) = self.objects.iter().filter(well).nth(place.min(count.saturating_sub(1)))?;
+        Some((record.app().to_string(), id.clone(), record.version))
+    }
+
+    /// An audit has found that an object is not as it seems.
+    pub fn accuse(&mut self, id: &ObjectId, now: Timestamp) {
+        let version = self.objects.get(id).map(|record| record.version).unwrap_or_default();
+        self.suspects.insert(id.clone(), Suspect::unseen(version, true, now));
     }
 
     /// How an object fares now. Of a workload that is not healthy its Pods may know more.
@@ -177,7 +335,7 @@ impl State {
         let Some(record) = self.objects.get_mut(&live.id) else { return };
         if !is_workload(&live.id) || !matches!(live.health, Health::InProgress(_) | Health::Failed(_)) {
             self.inquiries.remove(&live.id);
-            (record.uid, record.version, record.health) = (live.uid.into(), live.version, live.health);
+            (record.uid, record.version, record.health, record.live) = (live.uid.into(), live.version, live.health, live.print.hash);
             return;
         }
         if *record.uid != *live.uid {
@@ -185,7 +343,7 @@ impl State {
         }
         let inquiry = self.inquiries.entry(live.id).or_insert_with(|| Inquiry::new(live.generation, live.health.clone()));
         inquiry.seen(live.generation, live.health);
-        (record.uid, record.version, record.health) = (live.uid.into(), live.version, inquiry.health());
+        (record.uid, record.version, record.health, record.live) = (live.uid.into(), live.version, inquiry.health(), live.print.hash);
     }
 
     /// The workload whose Pods are to be asked for next, and when: of those that are applied and not healthy.
@@ -206,7 +364,7 @@ impl State {
     }
 
     /// An object is confirmed gone. Returns whether Git asks for it, so that it must be made again.
-    pub fn gone(&mut self, id: &ObjectId, uid: &str) -> bool {
+    pub fn gone(&mut self, id: &ObjectId, uid: &str, now: Timestamp) -> bool {
         let Some(record) = self.objects.get_mut(id) else { return false };
         if !uid.is_empty() && !record.uid.is_empty() && *record.uid != *uid {
             return false; // The one that went was an earlier bearer of the name.
@@ -217,15 +375,45 @@ impl State {
                 self.objects.remove(id);
                 false
             }
-            Wanted::Pending => false,
-            Wanted::Applied => {
-                (record.health, record.wanted) = (Health::NotFound, Wanted::Pending);
-                record.uid = Box::default();
-                let name = record.app().clone();
-                self.apps.entry(name.to_string()).or_default().dirty = true;
+            Wanted::Applied if !record.uid.is_empty() => {
+                (record.health, record.uid, record.live) = (Health::NotFound, Box::default(), 0);
+                let version = record.version;
+                let not_before = self.fights.of(id, now).map_or(now, |fight| fight.until);
+                self.suspects.add(id, Suspect { not_before, ..Suspect::unseen(version, false, now) });
                 true
             }
+            Wanted::Applied | Wanted::Pending => false,
         }
+    }
+
+    /// The app with an object that is to be looked at now, and all such objects of it. Apps that are being applied are left alone: their
+    /// objects are put right by that.
+    pub fn due_heal(&self, now: Timestamp, busy: impl Fn(&str) -> bool) -> Option<(String, Vec<ObjectId>)> {
+        let app = |id: &ObjectId| self.objects.get(id).map(|record| record.app().clone());
+        let ready = |app: &str| self.apps.get(app).is_some_and(|app| app.stage == Stage::Delivered) && !busy(app);
+        let first = self.suspects.due(now).find_map(|id| app(id).filter(|app| ready(app)))?;
+        let ids = self.suspects.due(now).filter(|id| app(id).as_ref() == Some(&first)).cloned().collect();
+        Some((first.to_string(), ids))
+    }
+
+    /// When the next object is to be looked at. Apps that are busy, or being applied, call for it themselves when they are done.
+    pub fn next_heal(&self, busy: impl Fn(&str) -> bool) -> Option<Timestamp> {
+        let idle = |app: &Rc<str>| self.apps.get(&**app).is_some_and(|known| known.stage == Stage::Delivered) && !busy(app);
+        self.suspects.next(|id| self.objects.get(id).is_some_and(|record| idle(record.app())))
+    }
+
+    /// All that was told is looked at again: what was only told may be healed now.
+    pub fn reconsider(&mut self, now: Timestamp) {
+        let told: Vec<ObjectId> = self.drifts.ids().cloned().collect();
+        for id in told {
+            let Some(record) = self.objects.get(&id) else { continue };
+            self.suspects.insert(id, Suspect::unseen(record.version, !record.uid.is_empty(), now));
+        }
+    }
+
+    /// The baselines of all objects, to be kept.
+    pub fn baselines(&self) -> Baselines {
+        Baselines::new(self.objects.iter().map(|(id, record)| (id, record.baseline)))
     }
 
     /// The objects of a kind that the API server is known to have, with their uids.
@@ -258,8 +446,10 @@ impl State {
     /// All that is known, as one report; also notes since when apps have been unhealthy, so it is to be called when something changed or a deadline passed.
     pub fn report(&mut self, now: Timestamp) -> Report {
         self.mark_unhealthy(now);
+        self.drifts.calm_down(now);
         let tally = self.tally();
         let progress = self.progress(tally.waiting);
+        let drifts = self.drifts.worst(now);
         if progress == Progress::Finished && !self.commit.is_empty() {
             self.took.get_or_insert_with(|| since(self.started, now));
         }
@@ -278,8 +468,11 @@ impl State {
             failures: self.failures(now),
             held: self.apps.values().filter_map(|app| app.held.clone()).collect(),
             conflicts: self.apps.values().map(|app| app.conflicts).sum(),
+            drifts: drifts.0,
+            drift: drifts.1.map(Drift::words),
             agent_error: self.agent_error.clone().or_else(|| self.blind.values().next().cloned()),
             suspended: self.suspended,
+            frozen_until: self.frozen_until.filter(|_| self.suspended),
         }
     }
 
@@ -353,10 +546,11 @@ impl State {
         self.apps.values().any(|app| app.retry)
     }
 
-    /// When the next app runs out of time, so that somebody looks then.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    /// When the next app runs out of time, or healing takes too long, so that somebody looks then.
+    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let timeout = jiff::SignedDuration::try_from(self.timeout).ok()?;
-        self.apps.values().filter_map(|app| app.unhealthy_since?.checked_add(timeout).ok()).min()
+        let unhealthy = self.apps.values().filter_map(|app| app.unhealthy_since?.checked_add(timeout).ok());
+        unhealthy.chain(self.drifts.next_turn(now)).min()
     }
 
     /// The apps as the Sync's status lists them, the worst first.
@@ -368,7 +562,10 @@ impl State {
 
     fn app_status(&self, name: &str, app: &App) -> (u8, AppStatus) {
         let unhealthy = self.wanted(name).find(|(_, record)| !record.health.is_current());
-        let (rank, verdict, message) = judge(app, unhealthy);
+        let (rank, verdict, message) = match self.drifts.of_app(name).filter(|_| app.failures.is_empty() && app.stage == Stage::Delivered) {
+            Some(drift) => (0, Verdict::Drifted, drift.words()),
+            None => judge(app, unhealthy),
+        };
         let objects = i64::try_from(self.wanted(name).count()).unwrap_or(i64::MAX);
         let message = crate::report::redact(&message);
         (rank, AppStatus { name: name.to_owned(), state: verdict.as_str().to_owned(), objects, message })
@@ -441,7 +638,15 @@ mod tests {
     }
 
     fn live(name: &str, uid: &str, version: u64, health: Health) -> Sighting {
-        Sighting { id: id(name), uid: uid.into(), version, generation: 1, app: "shop".into(), health }
+        Sighting {
+            id: id(name),
+            uid: uid.into(),
+            version,
+            generation: 1,
+            app: "shop".into(),
+            health,
+            print: Print { hash: 1, entry: Entry::Ours },
+        }
     }
 
     /// A state that has begun a commit with these apps and their objects.
@@ -464,7 +669,7 @@ mod tests {
         let names: Vec<&str> = objects.iter().map(|(name, _)| *name).collect();
         let mut state = state(&[("shop", &names)]);
         for (name, health) in objects {
-            state.applied(live(name, name, 1, health.clone()));
+            state.applied(live(name, name, 1, health.clone()), 1);
         }
         deliver(&mut state, "shop");
         state.syncing = false;
@@ -474,10 +679,10 @@ mod tests {
     #[test]
     fn a_report_counts_what_is_asked_for_applied_healthy_and_waited_for() {
         let mut state = state(&[("shop", &["a", "b", "c", "d"])]);
-        state.seen(live("old", "o", 1, Health::Current));
-        state.applied(live("a", "a", 1, Health::Current));
-        state.applied(live("b", "b", 1, waits()));
-        state.applied(live("c", "c", 1, Health::Failed("it broke".into())));
+        state.seen(live("old", "o", 1, Health::Current), None, at(0));
+        state.applied(live("a", "a", 1, Health::Current), 1);
+        state.applied(live("b", "b", 1, waits()), 1);
+        state.applied(live("c", "c", 1, Health::Failed("it broke".into())), 1);
         assert_eq!(state.report(at(1)).failures, [], "the app is still being applied: what fails may be of the commit before");
         deliver(&mut state, "shop");
         let report = state.report(at(1));
@@ -492,12 +697,12 @@ mod tests {
         assert_eq!(State::default().report(at(0)).progress, Progress::Applying, "nothing is known yet");
         let mut state = state(&[("shop", &["a"])]);
         assert_eq!(state.report(at(1)).progress, Progress::Applying);
-        state.applied(live("a", "a", 1, waits()));
+        state.applied(live("a", "a", 1, waits()), 1);
         deliver(&mut state, "shop");
         assert_eq!(state.report(at(2)).progress, Progress::Waiting, "the sync itself is under way");
         state.syncing = false;
         assert_eq!(state.report(at(3)).progress, Progress::Waiting, "an object is not healthy");
-        state.seen(live("a", "a", 2, Health::Current));
+        state.seen(live("a", "a", 2, Health::Current), None, at(0));
         assert_eq!((state.report(at(4)).progress, state.report(at(9)).took), (Progress::Finished, Duration::from_secs(4)));
     }
 
@@ -513,8 +718,8 @@ mod tests {
         ];
         for ((seen_uid, seen_version), (uid, version), keeps) in table {
             let mut state = state(&[("shop", &["a"])]);
-            state.seen(live("a", seen_uid, seen_version, Health::Current));
-            state.applied(live("a", uid, version, Health::Terminating));
+            state.seen(live("a", seen_uid, seen_version, Health::Current), None, at(0));
+            state.applied(live("a", uid, version, Health::Terminating), 1);
             let record = state.objects.get(&id("a")).unwrap();
             assert_eq!(record.health.is_current(), keeps, "{seen_uid}@{seen_version}, then {uid}@{version}");
             assert!(record.is_applied(), "whoever told of it first");
@@ -524,23 +729,23 @@ mod tests {
     #[test]
     fn an_older_event_is_no_news() {
         let mut state = delivered(&[("a", Health::Current)]);
-        state.seen(live("a", "a", 9, Health::Current));
-        state.seen(live("a", "a", 8, waits()));
+        state.seen(live("a", "a", 9, Health::Current), None, at(0));
+        state.seen(live("a", "a", 8, waits()), None, at(0));
         assert!(state.healthy("shop"));
     }
 
     #[test]
     fn an_object_that_goes_is_made_again_only_if_git_asks_for_it() {
         let mut state = delivered(&[("a", Health::Current)]);
-        assert!(!state.gone(&id("a"), "another"), "the one that went was an earlier bearer of the name");
+        assert!(!state.gone(&id("a"), "another", at(0)), "the one that went was an earlier bearer of the name");
         assert!(state.healthy("shop"));
-        assert!(state.gone(&id("a"), "a"));
-        assert!(state.apps["shop"].dirty && !state.healthy("shop"));
-        assert!(!state.gone(&id("a"), "a"), "it is on its way already");
-        state.applied(live("a", "b", 2, Health::Current));
+        assert!(state.gone(&id("a"), "a", at(0)));
+        assert!(state.suspects.has(&id("a")) && !state.healthy("shop"));
+        assert!(!state.gone(&id("a"), "a", at(0)), "it is on its way already");
+        state.applied(live("a", "b", 2, Health::Current), 1);
         state.asks_for("shop", std::iter::empty());
-        assert!(!state.gone(&id("a"), "b"));
-        assert!(state.objects.get(&id("a")).is_none() && !state.gone(&id("a"), "b"));
+        assert!(!state.gone(&id("a"), "b", at(0)));
+        assert!(state.objects.get(&id("a")).is_none() && !state.gone(&id("a"), "b", at(0)));
     }
 
     #[test]
@@ -550,7 +755,7 @@ mod tests {
         let owned = |state: &State| state.owned("shop").map(|(id, _)| id.name.clone()).collect::<Vec<_>>().join(" ");
         assert_eq!(owned(&state), "a b", "c was never made");
         assert_eq!(state.report(at(1)).objects, 2, "b is not asked for");
-        state.gone(&id("b"), "b");
+        state.gone(&id("b"), "b", at(0));
         assert_eq!(owned(&state), "a");
         state.asks_for("shop", [(id("a"), Rc::default())].into_iter());
         assert!(state.objects.get(&id("c")).is_none(), "what was never made leaves no trace");
@@ -562,7 +767,7 @@ mod tests {
         assert_eq!(state.claimed(&id("a"), "shop").map(|(app, _)| app.to_string()).as_deref(), Some("blog"));
         assert_eq!(state.claimed(&id("a"), "blog"), None, "its own");
         assert_eq!(state.claimed(&id("x"), "blog"), None, "nobody's");
-        state.applied(live("a", "a", 1, Health::Current));
+        state.applied(live("a", "a", 1, Health::Current), 1);
         state.asks_for("blog", std::iter::empty());
         assert_eq!(state.claimed(&id("a"), "shop"), None, "it was given up");
         state.asks_for("shop", [(id("a"), Rc::default())].into_iter());
@@ -572,13 +777,13 @@ mod tests {
     #[test]
     fn an_app_that_is_not_healthy_in_time_has_failed() {
         let mut state = delivered(&[("a", waits())]);
-        assert_eq!(state.next_deadline(), None, "nobody has looked yet");
+        assert_eq!(state.next_deadline(at(0)), None, "nobody has looked yet");
         state.report(at(10));
-        assert_eq!(state.next_deadline(), Some(at(310)));
+        assert_eq!(state.next_deadline(at(0)), Some(at(310)));
         assert_eq!(state.report(at(309)).failures, []);
         assert_eq!(state.report(at(310)).failures[0].reason, "not healthy after 5 min: 0 of 1 replicas available");
-        state.seen(live("a", "a", 2, Health::Current));
-        assert_eq!((state.report(at(311)).failures, state.next_deadline()), (vec![], None));
+        state.seen(live("a", "a", 2, Health::Current), None, at(0));
+        assert_eq!((state.report(at(311)).failures, state.next_deadline(at(0))), (vec![], None));
     }
 
     #[test]
@@ -586,13 +791,13 @@ mod tests {
         let mut state = state(&[("data", &["a"]), ("shop", &[])]);
         state.apps.get_mut("shop").unwrap().stage = Stage::Blocked(vec!["data".into()]);
         assert!(!state.released());
-        state.applied(live("a", "a", 1, Health::Current));
+        state.applied(live("a", "a", 1, Health::Current), 1);
         assert!(!state.released(), "more of it may come");
         deliver(&mut state, "data");
         assert!(state.released());
-        state.seen(live("a", "a", 2, waits()));
+        state.seen(live("a", "a", 2, waits()), None, at(0));
         assert!(!state.released());
-        state.seen(live("a", "a", 3, Health::Current));
+        state.seen(live("a", "a", 3, Health::Current), None, at(0));
         state.apps.get_mut("data").unwrap().failures.push(Failure::default());
         assert!(!state.released(), "something of it could not be applied");
     }
@@ -600,9 +805,9 @@ mod tests {
     #[test]
     fn the_worst_app_is_listed_first() {
         let mut state = state(&[("a-fine", &["a"]), ("b-blocked", &[]), ("c-waits", &["c"]), ("d-failed", &["d"]), ("e-moving", &[])]);
-        state.applied(live("a", "a", 1, Health::Current));
-        state.applied(live("c", "c", 1, waits()));
-        state.applied(live("d", "d", 1, Health::Failed("it broke".into())));
+        state.applied(live("a", "a", 1, Health::Current), 1);
+        state.applied(live("c", "c", 1, waits()), 1);
+        state.applied(live("d", "d", 1, Health::Failed("it broke".into())), 1);
         ["a-fine", "c-waits", "d-failed"].iter().for_each(|app| deliver(&mut state, app));
         state.apps.get_mut("b-blocked").unwrap().stage = Stage::Blocked(vec!["c-waits".into()]);
         let told: Vec<_> = state.app_statuses().into_iter().map(|app| format!("{} {} {}", app.name, app.state, app.message)).collect();
@@ -631,14 +836,14 @@ mod tests {
     #[test]
     fn the_pods_of_applied_workloads_that_are_not_healthy_are_asked_for() {
         let mut state = state(&[("shop", &["a", "b", "pending"])]);
-        state.applied(live("a", "a", 1, Health::Current));
-        state.seen(live("pending", "p", 1, waits()));
+        state.applied(live("a", "a", 1, Health::Current), 1);
+        state.seen(live("pending", "p", 1, waits()), None, at(0));
         assert_eq!(state.next_inquiry(at(0)), None, "at rest nobody is asked");
-        state.applied(live("b", "b", 1, waits()));
+        state.applied(live("b", "b", 1, waits()), 1);
         assert_eq!(state.next_inquiry(at(0)), Some((at(3), id("b"))));
         let unsaid = state.answered(&id("b"), None, at(3));
         assert_eq!((unsaid, state.next_inquiry(at(3))), (false, Some((at(8), id("b")))));
-        state.seen(live("b", "b", 2, Health::Current));
+        state.seen(live("b", "b", 2, Health::Current), None, at(0));
         assert_eq!(state.next_inquiry(at(9)), None);
     }
 

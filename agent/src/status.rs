@@ -18,14 +18,14 @@ use crate::forge::{self, Access, CommitStatus, Forge, Found};
 use crate::ledger::{Ledger, Next, Posting};
 use crate::report::{self, Report, State};
 use crate::secret::SafeUrl;
-use crate::sync::Leader;
+use crate::sync::{Leader, Note};
 
 /// How often the state is looked at while it changes without rest.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the Sync's status is written while only numbers change.
 const WRITE: Duration = Duration::from_secs(1);
-/// How many fields that were taken over are told by an event each.
-const CONFLICTS: usize = 5;
+/// How many things that happen at once are told by an event each.
+const NOTES: usize = 5;
 /// How long to wait before a status that could not be written is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -86,7 +86,7 @@ impl Teller<'_> {
             let status = self.status(&report, &telling);
             self.write(&status, &mut telling).await;
             self.event(&report, &mut telling).await;
-            self.conflicts(&mut telling).await;
+            self.notes(&mut telling).await;
             let post_at = self.post(&mut telling).await;
             let unwritten = (self.status(&report, &telling) != telling.written).then_some(telling.write_at);
             let wake = [post_at, unwritten, self.deadline()].into_iter().flatten().min();
@@ -112,6 +112,7 @@ impl Teller<'_> {
     fn measure(&self, report: &Report) {
         self.leader.metrics.objects(&self.leader.name, report.objects);
         self.leader.metrics.failures(&self.leader.name, report.failures.len());
+        self.leader.metrics.drifted_objects(&self.leader.name, self.leader.state.borrow().drifts.count());
     }
 
     /// Finds out where commit statuses go, once; a forge that is away is asked again.
@@ -182,7 +183,7 @@ impl Teller<'_> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.leader.state.borrow().next_deadline().map(|time| Instant::now() + until(time))
+        self.leader.state.borrow().next_deadline(Timestamp::now()).map(|time| Instant::now() + until(time))
     }
 
     /// The Sync's status as it should be.
@@ -203,8 +204,8 @@ impl Teller<'_> {
             conditions: report::conditions(&shown, &telling.written.conditions, generation, Timestamp::now()),
             apps: state.app_statuses(),
             failures: report::failure_statuses(report),
-            drift: Vec::new(),
-            drifted: None,
+            drift: state.drifts.statuses(),
+            drifted: Some(state.drifts.count()).filter(|count| *count > 0).map(|count| i64::try_from(count).unwrap_or(i64::MAX)),
             ledger: telling.ledger.entries(),
         }
     }
@@ -212,7 +213,8 @@ impl Teller<'_> {
     /// Writes the Sync's status if it says something new; numbers alone wait a second.
     async fn write(&self, status: &SyncStatus, telling: &mut Telling) {
         let old = &telling.written;
-        let urgent = status.state != old.state || status.failures != old.failures || status.ledger != old.ledger;
+        let urgent =
+            status.state != old.state || status.failures != old.failures || status.ledger != old.ledger || status.drifted != old.drifted;
         if status == old || (!urgent && Instant::now() < telling.write_at) {
             return;
         }
@@ -225,14 +227,15 @@ impl Teller<'_> {
         }
     }
 
-    /// That fields were taken from another manager is told where people look for it.
-    async fn conflicts(&self, telling: &mut Telling) {
-        let mut taken = std::mem::take(&mut *self.leader.taken.borrow_mut());
-        let more = taken.len().saturating_sub(CONFLICTS);
-        taken.truncate(CONFLICTS);
-        taken.extend((more > 0).then(|| format!("{more} more were taken over; the log names them")));
-        for note in taken {
-            let event = Event { tone: Tone::Warning, reason: "TakenOver", action: "Apply", note: &note };
+    /// What happened to single objects is told where people look for it.
+    async fn notes(&self, telling: &mut Telling) {
+        let mut notes = std::mem::take(&mut *self.leader.notes.borrow_mut());
+        let more = notes.len().saturating_sub(NOTES);
+        notes.truncate(NOTES);
+        let reason = notes.last().map_or("Drifted", |note| note.reason);
+        notes.extend((more > 0).then(|| Note { reason, text: format!("{more} more of this kind; the log names them") }));
+        for note in notes {
+            let event = Event { tone: Tone::Warning, reason: note.reason, action: "Apply", note: &note.text };
             if let Err(refusal) = telling.events.tell(&self.leader.sync, &event).await {
                 tracing::warn!(sync = %self.leader.name, %refusal, "Could not write an event.");
             }
@@ -248,7 +251,9 @@ impl Teller<'_> {
         };
         // How long it took and how many there are is no turn.
         let turn = (state, short.clone(), if state == State::InSync { String::new() } else { note.clone() });
-        if telling.turn.as_ref() == Some(&turn) || !matches!(state, State::InSync | State::Failed | State::AgentError | State::Suspended) {
+        if telling.turn.as_ref() == Some(&turn)
+            || !matches!(state, State::InSync | State::Failed | State::Drifted | State::AgentError | State::Suspended)
+        {
             return;
         }
         telling.turn = Some(turn);

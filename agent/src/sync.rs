@@ -3,10 +3,11 @@
 //! Read [`Leader::sync`] from top to bottom; each line is a stage. Decisions are made in the pure files (`fleet`, `plan`, `state`, `health`);
 //! here they are carried out. Events that come in while a sync runs go into the same [`State`], so nothing here may hold it across an await.
 
-mod deliver;
+pub(crate) mod deliver;
 mod prune;
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +19,9 @@ use overlays::{Cache, Fingerprint, Options, Rendered};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::api;
+use crate::baseline::Baselines;
 use crate::cluster::{self, Cluster, Mark, Refusal, Resource};
+use crate::drift::{Freeze, Policy};
 use crate::facts::Facts;
 use crate::fleet::{self, App, AppError, Root};
 use crate::git::{self, CommitId, Reference, Revision};
@@ -35,7 +38,7 @@ const IN_FLIGHT: usize = 16;
 /// ordinary app have some of one object only.
 const APPS_AT_ONCE: usize = IN_FLIGHT;
 /// How much of parsed blobs is kept from one sync to the next, in bytes: what many apps share, as a base.
-const KEPT_BLOBS: usize = 2 << 20;
+pub(crate) const KEPT_BLOBS: usize = 2 << 20;
 
 /// How many characters of a faulty line are shown.
 const SHOWN: usize = 80;
@@ -122,8 +125,8 @@ pub struct Leader {
     pub inventory: RefCell<Inventory>,
     /// Objects that are confirmed gone since the inventory was last written.
     pub gone: RefCell<Vec<ObjectId>>,
-    /// What was taken from other field managers, in words, and is still to be told.
-    pub taken: RefCell<Vec<String>>,
+    /// What happened and is still to be told by an event.
+    pub notes: RefCell<Vec<Note>>,
     /// Something in `state` has changed.
     pub changed: Notify,
     /// At most `IN_FLIGHT` requests for objects.
@@ -134,6 +137,30 @@ pub struct Leader {
     pub pen: tokio::sync::Mutex<()>,
     /// Blobs that were parsed in earlier syncs.
     pub cache: RefCell<Option<Cache>>,
+    /// What is live, or on its way: what an object is healed to.
+    pub live: RefCell<Option<Live>>,
+    /// Apps of which objects are being healed; none of them is brought meanwhile.
+    pub healing: RefCell<BTreeSet<String>>,
+    /// What is done about drift where neither the app nor the object says.
+    pub policy: Policy,
+    /// When nothing may be changed.
+    pub freeze: Freeze,
+    /// The baselines as they were written down last.
+    pub kept: RefCell<Baselines>,
+}
+
+/// Something that people look for at the Sync.
+pub struct Note {
+    /// One word, as events have it.
+    pub reason: &'static str,
+    /// What happened.
+    pub text: String,
+}
+
+/// A revision and its apps on this cluster.
+pub struct Live {
+    revision: Revision,
+    apps: BTreeMap<String, App>,
 }
 
 /// An app of the revision, and whether there is something to do for it.
@@ -150,6 +177,10 @@ struct Course {
     errors: Vec<Failure>,
     /// Whether Git gave the word for deletions in the whole repository.
     prune_allowed: bool,
+    /// Whether all is applied again, also what seems to be in place.
+    again: bool,
+    /// Whether nothing may be changed: what is there is only compared with what the revision asks for.
+    hold: bool,
 }
 /// The two limits of a leader: requests under way, and apps at once.
 pub fn limits() -> (Semaphore, Semaphore) {
@@ -167,8 +198,10 @@ impl Leader {
         let course = self.survey(&revision, cause).await?;
         self.set_out(&revision, &course);
         let prunes = self.deliver_all(&course).await?;
-        self.prune_all(&course, prunes).await?;
-        self.shrink_inventory().await?;
+        if !course.hold {
+            self.prune_all(&course, prunes).await?;
+            self.shrink_inventory().await?;
+        }
         self.arrive(course);
         Ok(())
     }
@@ -188,7 +221,14 @@ impl Leader {
         let cache = self.cache.borrow_mut().take().unwrap_or_else(|| Cache::with_limit(KEPT_BLOBS));
         let workshop = Arc::new(Mutex::new((tree, cache)));
         let legs = self.legs(apps, cause, &workshop).await?;
-        Ok(Course { workshop, legs, errors: errors.iter().map(repository_failure).collect(), prune_allowed })
+        Ok(Course {
+            workshop,
+            legs,
+            errors: errors.iter().map(repository_failure).collect(),
+            prune_allowed,
+            again: cause == Cause::Resync,
+            hold: self.is_quiet(Timestamp::now()),
+        })
     }
 
     /// An app is due if its inputs are not those that were applied last, or if it must be put right.
@@ -204,8 +244,8 @@ impl Leader {
         let state = self.state.borrow();
         let due = |app: &App, unchanged: bool| match (cause, state.apps.get(&app.name)) {
             (Cause::Resync, _) | (_, None) => true,
-            (_, Some(known)) if known.dirty || known.retry || known.stage != Stage::Delivered => true,
-            (Cause::Retry | Cause::Drift, Some(_)) => false,
+            (_, Some(known)) if known.retry || known.stage != Stage::Delivered => true,
+            (Cause::Retry, Some(_)) => false,
             _ => !unchanged,
         };
         Ok(apps.into_iter().zip(unchanged).map(|(app, unchanged)| Leg { due: due(&app, unchanged), app }).collect())
@@ -222,8 +262,17 @@ impl Leader {
         let apps = course.legs.iter().map(|leg| (leg.app.name.clone(), leg.due));
         state.begin(&revision.commit.to_string(), &revision.to_string(), apps, Timestamp::now());
         state.repository = course.errors.clone();
+        let apps = course.legs.iter().map(|leg| (leg.app.name.clone(), leg.app.clone())).collect();
+        *self.live.borrow_mut() = Some(Live { revision: revision.clone(), apps });
         self.changed.notify_waiters();
     }
+    /// An app as the live revision has it.
+    pub(crate) fn live_app(&self, name: &str) -> Option<(Revision, App)> {
+        let live = self.live.borrow();
+        let live = live.as_ref()?;
+        Some((live.revision.clone(), live.apps.get(name)?.clone()))
+    }
+
     fn may_write(&self) -> Result<(), Error> {
         if self.fence.still_held(std::time::Instant::now()) { Ok(()) } else { Err(Error::LeaseLost) }
     }
@@ -307,6 +356,6 @@ async fn in_shop<T: Send + 'static>(
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Broken(error.to_string()))
 }

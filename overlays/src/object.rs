@@ -207,6 +207,11 @@ impl Object {
         self.body = Arc::new(body);
     }
 
+    /// Says where the object was written, and so what file number 0 means in the marks of its body.
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
     /// Says what the file numbers in the marks mean.
     pub(crate) fn set_files(&mut self, files: Arc<[RepoPath]>) {
         self.files = files;

@@ -14,8 +14,8 @@ use super::body::without_secrets;
 use super::delete::{Deletion, Propagation};
 use super::discovery::{Resource, parse};
 use super::refusal::{Conflict, Fault, Refusal};
-use super::wire::{APPLY, Answer, Call};
-use crate::api::FIELD_MANAGER;
+use super::wire::{APPLY, Answer, Call, JSON_PATCH};
+use crate::api::{FIELD_MANAGER, HEAL_MANAGER};
 
 /// The API server's own limit of a request.
 const MOST_BODY: usize = 3 << 20;
@@ -31,6 +31,8 @@ pub struct Applying<'a> {
     pub applyset: &'a str,
     /// The resourceVersion at which the object was last seen, if it was.
     pub known: Option<&'a str>,
+    /// Take over what others hold without asking first whose it is: who that was is known already.
+    pub force: bool,
 }
 
 /// What an apply did.
@@ -83,7 +85,7 @@ impl Cluster {
     /// Whatever the server refuses; [`Refusal::Immutable`] unless `applying.replace`.
     pub async fn apply(&self, resource: &Resource, body: &Value, applying: &Applying<'_>) -> Result<Applied, Refusal> {
         let id = id_of(resource, body)?;
-        let applied = match self.forced(resource, &id, body, applying.known).await {
+        let applied = match self.forced(resource, &id, body, applying).await {
             Err(Refusal::Immutable { fields }) if applying.replace => self.replace(resource, &id, body, applying, fields).await,
             applied => applied,
         };
@@ -94,17 +96,50 @@ impl Cluster {
     }
 
     /// First without force, so that the server names whose fields we would take; then with.
-    async fn forced(&self, resource: &Resource, id: &ObjectId, body: &Value, known: Option<&str>) -> Result<Applied, Refusal> {
+    async fn forced(&self, resource: &Resource, id: &ObjectId, body: &Value, applying: &Applying<'_>) -> Result<Applied, Refusal> {
         let mut conflicts = Vec::new();
         for _ in 0..RACES {
-            match self.patch(resource, id, body, !conflicts.is_empty()).await {
-                Ok(answer) => return applied(&answer, known, conflicts),
+            match self.patch(resource, id, body, applying.force || !conflicts.is_empty()).await {
+                Ok(answer) => return applied(&answer, applying.known, conflicts),
                 Err(Refusal::Conflict { owners, .. }) if conflicts.is_empty() => conflicts = owners,
                 Err(Refusal::Conflict { owners, .. }) if owners.is_empty() => {}
                 Err(refusal) => return Err(refusal),
             }
         }
         Err(Refusal::Conflict { owners: Vec::new(), message: format!("{RACES} times in a row") })
+    }
+
+    /// What an apply by force would make of the object; nothing is written.
+    ///
+    /// # Errors
+    /// Whatever the server refuses.
+    pub async fn dry_run(&self, resource: &Resource, body: &Value) -> Result<Value, Refusal> {
+        let id = id_of(resource, body)?;
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true&dryRun=All", resource.object(&id.namespace, &id.name));
+        let answer = self.wire.call(&Call::new(Method::PATCH, path).body(APPLY, body)?).await;
+        answer.and_then(|answer| parse(&answer.body)).map_err(|refusal| refusal.reworded(|words| without_secrets(words, body)))
+    }
+
+    /// The object as it is; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever the server refuses.
+    pub async fn get(&self, resource: &Resource, id: &ObjectId) -> Result<Option<Value>, Refusal> {
+        match self.wire.call(&Call::get(resource.object(&id.namespace, &id.name))).await {
+            Ok(answer) => parse(&answer.body).map(Some),
+            Err(Refusal::NotFound { .. }) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Changes single places of an object that an apply can't put right. The patch tests the resourceVersion, so it changes what was seen or nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] if the object is no longer what was seen; whatever else the server refuses.
+    pub async fn repair(&self, resource: &Resource, id: &ObjectId, patch: &impl serde::Serialize) -> Result<Value, Refusal> {
+        let path = format!("{}?fieldManager={HEAL_MANAGER}", resource.object(&id.namespace, &id.name));
+        let answer = self.wire.call(&Call::new(Method::PATCH, path).body(JSON_PATCH, patch)?).await?;
+        parse(&answer.body)
     }
 
     async fn patch(&self, resource: &Resource, id: &ObjectId, body: &Value, force: bool) -> Result<Answer, Refusal> {
@@ -128,7 +163,7 @@ impl Cluster {
         tracing::info!(object = %id, why = %fields.first().map(Fault::to_string).unwrap_or_default(), "deleted to be made anew");
         let deletion = Deletion { resource, id, uid: None, applyset: applying.applyset, propagation: propagation(resource) };
         self.delete_and_wait(&deletion, deadline(resource)).await?;
-        let applied = self.forced(resource, id, body, None).await?;
+        let applied = self.forced(resource, id, body, &Applying { known: None, ..applying.clone() }).await?;
         Ok(Applied { change: Change::Replaced, ..applied })
     }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use overlays::object::ObjectId;
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use super::refusal::Refusal;
 use super::stream::{Feed, Told};
 use super::wire::escaped;
 use crate::api::{APP_LABEL, PART_OF_LABEL};
+use crate::drift::{self, Print};
 use crate::health::{Health, health};
 
 /// How many kinds are listed at once: each takes a connection.
@@ -37,20 +39,24 @@ pub struct Record {
     pub app: String,
     /// How it does, at the time of the event.
     pub health: Health,
+    /// Our fields in it, to be told from what they were.
+    pub print: Print,
 }
 
 /// What a watch tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Seen {
     /// The state of a kind is told from the beginning, for some of what happened may have been missed:
     /// what is not told before `Whole` does not exist.
     Restarted(Resource),
-    /// An object as it is now.
-    Object(Record),
+    /// An object as it is now, and as the server wrote it: who changed it must be known before it is healed.
+    Object(Record, Box<RawValue>),
     /// An object that is gone, in its last state.
     Deleted(Record),
     /// All of a kind that exists has been told, and what changes will be.
     Whole(Resource),
+    /// The definition of a custom kind has changed, as `widgets.example.com`. Objects may read otherwise from now on, and no event says so.
+    Redefined(String),
     /// Nothing of a kind can be seen now, and why. It is tried again; `Restarted` and `Whole` follow when it works.
     Blind(Resource, Refusal),
 }
@@ -117,6 +123,46 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Tells when the definition of a custom kind changes, until nobody listens. Where definitions may not be read, nothing is told.
+    async fn redefinitions(&self, listener: mpsc::Sender<Seen>) {
+        let mut feed = Feed::new(self.wire.clone(), DEFINITIONS.to_owned(), String::new()).metadata_only();
+        let mut generations = HashMap::new();
+        loop {
+            let told = tokio::select! {
+                told = feed.next() => told,
+                () = listener.closed() => return,
+            };
+            let Told::Object { deleted: false, object } = told else { continue };
+            let Ok(Definition { metadata }) = parse::<Definition>(object.get().as_bytes()) else { continue };
+            let before = generations.insert(metadata.name.clone(), metadata.generation);
+            if before.is_some_and(|before| before != metadata.generation) && listener.send(Seen::Redefined(metadata.name)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Where the definitions of custom kinds are.
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+#[derive(Deserialize)]
+struct Definition {
+    metadata: DefinitionMetadata,
+}
+
+#[derive(Deserialize)]
+struct DefinitionMetadata {
+    name: String,
+    #[serde(default)]
+    generation: i64,
+}
+
+/// Whether a kind may have been defined by a CustomResourceDefinition: built-in groups have no dot, or are of Kubernetes' own domain.
+fn is_custom(kind: &Resource) -> bool {
+    kind.group.contains('.') && !kind.group.ends_with(".k8s.io")
+}
+
 fn seen(kind: &Resource, told: Told) -> Seen {
     match told {
         Told::Restarted => Seen::Restarted(kind.clone()),
@@ -124,7 +170,7 @@ fn seen(kind: &Resource, told: Told) -> Seen {
         Told::Blind(refusal) => Seen::Blind(kind.clone(), refusal),
         Told::Object { deleted, object } => match record(kind, &object, Timestamp::now()) {
             Ok(record) if deleted => Seen::Deleted(record),
-            Ok(record) => Seen::Object(record),
+            Ok(record) => Seen::Object(record, object),
             Err(refusal) => Seen::Blind(kind.clone(), refusal),
         },
     }
@@ -146,6 +192,7 @@ fn record(kind: &Resource, object: &RawValue, now: Timestamp) -> Result<Record, 
         generation: metadata["generation"].as_i64().unwrap_or_default(),
         app: text(&metadata["labels"][APP_LABEL]),
         health: health(&live, now),
+        print: drift::print(&live),
     })
 }
 
@@ -155,12 +202,13 @@ pub struct Watches {
     applyset: String,
     listener: mpsc::Sender<Seen>,
     running: HashMap<Resource, JoinHandle<()>>,
+    definitions: Option<JoinHandle<()>>,
 }
 
 impl Watches {
     /// None yet. What they see goes to `listener`.
     pub fn new(cluster: Cluster, applyset: String, listener: mpsc::Sender<Seen>) -> Self {
-        Self { cluster, applyset, listener, running: HashMap::new() }
+        Self { cluster, applyset, listener, running: HashMap::new(), definitions: None }
     }
 
     /// Watches just these kinds: starts what is missing, ends what is no longer wanted, leaves the rest undisturbed.
@@ -177,6 +225,20 @@ impl Watches {
                 self.running.insert(kind.clone(), self.start(kind.clone()));
             }
         }
+        if self.definitions.is_none() && kinds.iter().any(is_custom) {
+            let (cluster, listener) = (self.cluster.clone(), self.listener.clone());
+            self.definitions = Some(tokio::spawn(async move { cluster.redefinitions(listener).await }));
+        }
+    }
+
+    /// Tells a custom kind from the beginning, for its definition, as `widgets.example.com`, has changed.
+    pub fn restart(&mut self, definition: &str) {
+        let defined = |kind: &Resource| is_custom(kind) && format!("{}.{}", kind.plural, kind.group) == definition;
+        let kinds: Vec<Resource> = self.running.keys().filter(|kind| defined(kind)).cloned().collect();
+        for kind in kinds {
+            let task = self.start(kind.clone());
+            self.running.insert(kind, task).iter().for_each(JoinHandle::abort);
+        }
     }
 
     fn start(&self, kind: Resource) -> JoinHandle<()> {
@@ -187,9 +249,7 @@ impl Watches {
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        for task in self.running.values() {
-            task.abort();
-        }
+        self.running.values().chain(&self.definitions).for_each(JoinHandle::abort);
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use overlays::object::{ObjectId, Origin};
 
+use crate::baseline::Baseline;
 use crate::health::Health;
 
 /// Whether Git asks for an object, and whether the API server has it as asked.
@@ -34,6 +35,14 @@ pub struct Record {
     pub wanted: Wanted,
     /// Where it was written.
     pub origin: Option<Rc<Origin>>,
+    /// What was applied last, and what the server made of it.
+    pub baseline: Baseline,
+    /// The projection hash of the object as last seen.
+    pub live: u64,
+    /// The projection hash that the baseline had before our last apply.
+    pub before: u64,
+    /// The resourceVersion of the last event: our own answers may be ahead of it.
+    pub watched: u64,
 }
 
 impl Record {
@@ -45,6 +54,11 @@ impl Record {
     /// Whether the API server has it as the revision asks.
     pub fn is_applied(&self) -> bool {
         self.wanted == Wanted::Applied
+    }
+
+    /// Whether our fields are as the server answered to our last apply.
+    pub fn is_as_applied(&self) -> bool {
+        self.baseline.is_known() && self.baseline.live == self.live && !self.uid.is_empty()
     }
 }
 

@@ -10,15 +10,18 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use overlays::object::{Object, ObjectId, Origin};
 use overlays::{Fingerprint, Options, Rendered};
+use serde_json::Value;
 
-use super::{Course, Error, Leader, Workshop, in_shop, render, render_failures, root_text};
+use super::{Course, Error, Leader, Note, Workshop, in_shop, render, render_failures, root_text};
 use crate::api;
+use crate::baseline::{self, Baseline};
 use crate::cluster::{self, Applied, Applying, Change, Mark, Refusal, Resource};
+use crate::drift::{self, Policy};
 use crate::fleet::App;
 use crate::inventory::GroupKind;
 use crate::plan::{Definition, Outcome, Plan, Prune, Step, Wanted, Word};
 use crate::report::Failure;
-use crate::state::{self, Sighting, Stage};
+use crate::state::{self, Sighting, Stage, Suspect};
 
 /// How long a CustomResourceDefinition may take until its kind is served.
 const ESTABLISH: Duration = Duration::from_secs(30);
@@ -26,13 +29,35 @@ const ESTABLISH: Duration = Duration::from_secs(30);
 const GROUND: Duration = Duration::from_millis(250);
 
 /// An object of a manifest, once it is known how its kind is addressed.
-struct Item {
-    wanted: Wanted,
+pub(crate) struct Item {
+    pub(crate) wanted: Wanted,
     /// None for a kind that the cluster does not serve (yet).
     resource: Option<Resource>,
     /// Which object of the manifest.
-    object: usize,
+    pub(crate) object: usize,
     origin: Rc<Origin>,
+}
+
+/// One app as it was rendered, on its way to the cluster.
+pub(crate) struct Job<'a> {
+    pub(crate) app: &'a str,
+    pub(crate) rendered: &'a Rendered,
+    /// Apply also what seems to be in place.
+    again: bool,
+    /// Change nothing.
+    hold: bool,
+    /// Namespace, kind and name of what an autoscaler of the app scales.
+    scaled: BTreeSet<(String, String, String)>,
+}
+
+/// What was done about one object.
+enum Brought {
+    /// Nothing: this very body was applied before, and it is there.
+    Stands,
+    /// Nothing, for nothing may be changed; it is not as the revision asks.
+    Left,
+    /// It was applied.
+    Applied(Applied, u64),
 }
 
 /// What came of one object.
@@ -71,6 +96,7 @@ impl Leader {
             return Ok(None);
         }
         let _permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
+        self.healed(&app.name).await;
         self.start(&app.name);
         let (rendered, print) = match self.render(&course.workshop, app).await? {
             Ok(rendered) => rendered,
@@ -81,9 +107,21 @@ impl Leader {
         };
         let said = rendered.annotations.get(api::PRUNE_ANNOTATION).is_some_and(|word| word == api::ALLOW);
         let word = Word { app: said || app.prune || course.prune_allowed, ..Word::default() };
-        let (delivery, prune) = self.bring(&app.name, &rendered, &word).await?;
+        let job = Job { again: course.again && !course.hold, hold: course.hold, ..Job::new(&app.name, &rendered) };
+        let (delivery, prune) = self.bring(&job, &word).await?;
         self.record(app, delivery, Some((rendered.inputs, print)));
         Ok(Some((app.name.clone(), prune)))
+    }
+
+    /// Waits until no object of an app is being healed: what Git had before must not be applied after what it has now.
+    async fn healed(&self, app: &str) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.healing.borrow().contains(app) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Whether every app that this one depends on was seen healthy. Those that are on their way are waited for; for the others the app
@@ -108,10 +146,9 @@ impl Leader {
         }
     }
 
-    /// From now on what is seen to be missing is news.
     fn start(&self, app: &str) {
         if let Some(app) = self.state.borrow_mut().apps.get_mut(app) {
-            (app.stage, app.dirty) = (Stage::Applying, false);
+            app.stage = Stage::Applying;
         }
     }
 
@@ -133,11 +170,15 @@ impl Leader {
     }
 
     /// Applies what an app asks for, and says what it no longer asks for.
-    async fn bring(&self, app: &str, rendered: &Rendered, word: &Word) -> Result<(Delivery, Prune), Error> {
-        let (items, mut delivery) = self.identify(app, rendered).await?;
-        let plan = self.plan(app, &items, word);
-        self.remember(&items).await?;
-        self.apply_waves(app, rendered, &plan, &items, &mut delivery).await?;
+    async fn bring(&self, job: &Job<'_>, word: &Word) -> Result<(Delivery, Prune), Error> {
+        let (items, mut delivery) = self.identify(job.app, job.rendered).await?;
+        let plan = self.plan(job.app, &items, word);
+        if job.hold {
+            items.iter().filter_map(|item| item.resource.clone()).for_each(|resource| self.watch(resource));
+        } else {
+            self.remember(&items).await?;
+        }
+        self.apply_waves(job, &plan, &items, &mut delivery).await?;
         let prune = plan.prune.after_applying(delivery.failures.len());
         Ok((delivery, prune))
     }
@@ -215,7 +256,7 @@ impl Leader {
         _ = self.watched.send(resource);
     }
 
-    async fn apply_waves(&self, app: &str, rendered: &Rendered, plan: &Plan, items: &[Item], delivery: &mut Delivery) -> Result<(), Error> {
+    async fn apply_waves(&self, job: &Job<'_>, plan: &Plan, items: &[Item], delivery: &mut Delivery) -> Result<(), Error> {
         let mut failed = BTreeSet::new();
         for wave in &plan.waves {
             let (blocked, free): (Vec<&Step>, Vec<&Step>) =
@@ -223,33 +264,32 @@ impl Leader {
             for step in blocked {
                 let on = step.blocked_on(|need| failed.contains(&need)).map(|need| items[need].wanted.id.clone()).unwrap_or_default();
                 failed.insert(step.object);
-                delivery.note(app, &items[step.object], Outcome::Blocked { on }, None);
+                delivery.note(job.app, &items[step.object], Outcome::Blocked { on }, None);
             }
-            let mut under_way: FuturesUnordered<_> =
-                free.iter().map(|step| self.apply(app, rendered, &items[step.object], step.object)).collect();
+            let mut under_way: FuturesUnordered<_> = free.iter().map(|step| self.apply(job, &items[step.object], step.object)).collect();
             while let Some(done) = under_way.next().await {
                 let tried = done?;
                 delivery.conflicts += tried.conflicts;
                 if !tried.outcome.is_done() {
                     failed.insert(tried.index);
                 }
-                delivery.note(app, &items[tried.index], tried.outcome, tried.place);
+                delivery.note(job.app, &items[tried.index], tried.outcome, tried.place);
             }
         }
         Ok(())
     }
 
     /// Applies one object, and again for a while if what it stands on may come with another app.
-    async fn apply_when_ready(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Result<Applied, Refusal>, Error> {
+    async fn apply_when_ready(&self, job: &Job<'_>, item: &Item) -> Result<Result<Brought, Refusal>, Error> {
         let begun = tokio::time::Instant::now();
         loop {
             let applied = {
                 let _permit = self.flight.acquire().await.map_err(|_| Error::LeaseLost)?;
                 self.may_write()?;
-                self.try_apply(app, rendered, item).await
+                self.try_apply(job, item).await
             };
             let groundless = matches!(applied, Err(Refusal::NoKind { .. } | Refusal::NamespaceMissing { .. }));
-            if !groundless || begun.elapsed() > ESTABLISH || !self.others_move(app) {
+            if !groundless || begun.elapsed() > ESTABLISH || !self.others_move(job.app) {
                 return Ok(applied);
             }
             tokio::time::sleep(GROUND).await;
@@ -262,11 +302,15 @@ impl Leader {
     }
 
     /// Applies one object. Only a lost Lease ends the sync; what the API server refuses is this object's outcome.
-    async fn apply(&self, app: &str, rendered: &Rendered, item: &Item, index: usize) -> Result<Tried, Error> {
-        let tried = match self.apply_when_ready(app, rendered, item).await? {
-            Ok(applied) => self.applied(&item.wanted.id, index, applied),
+    async fn apply(&self, job: &Job<'_>, item: &Item, index: usize) -> Result<Tried, Error> {
+        let tried = match self.apply_when_ready(job, item).await? {
+            Ok(Brought::Stands | Brought::Left) => {
+                self.changed.notify_waiters();
+                return Ok(Tried { index, outcome: Outcome::Unchanged, conflicts: 0, place: None });
+            }
+            Ok(Brought::Applied(applied, body)) => self.applied(job, &item.wanted.id, index, (applied, body)),
             Err(refusal) => {
-                let place = refusal.field().and_then(|field| place_of(&rendered.manifest.objects()[item.object], field));
+                let place = refusal.field().and_then(|field| place_of(&job.rendered.manifest.objects()[item.object], field));
                 Tried { index, outcome: Outcome::Failed { reason: refusal.to_string() }, conflicts: 0, place }
             }
         };
@@ -274,42 +318,116 @@ impl Leader {
         Ok(tried)
     }
 
-    fn applied(&self, id: &ObjectId, index: usize, applied: Applied) -> Tried {
+    fn applied(&self, job: &Job<'_>, id: &ObjectId, index: usize, (applied, body): (Applied, u64)) -> Tried {
         for conflict in &applied.conflicts {
             tracing::warn!(object = %id, manager = %conflict.manager, fields = %conflict.fields.join(", "), "Took fields over from another manager.");
-            self.taken.borrow_mut().push(format!("{id}: took {conflict}"));
+            self.notes.borrow_mut().push(Note { reason: "TakenOver", text: format!("{id}: took {conflict}") });
         }
-        let live = Sighting {
-            id: id.clone(),
-            uid: applied.uid,
-            version: applied.resource_version.parse().unwrap_or_default(),
-            generation: applied.live["metadata"]["generation"].as_i64().unwrap_or_default(),
-            app: String::new(),
-            health: crate::health::health(&applied.live, Timestamp::now()),
-        };
-        self.state.borrow_mut().applied(live);
-        self.changed.notify_waiters();
+        if let Some(suspect) = self.settle(id, &applied, body) {
+            self.tell_overwritten(job.app, id, &suspect, &applied.live);
+        }
         let conflicts = applied.conflicts.iter().map(|conflict| conflict.fields.len().max(1)).sum();
         Tried { index, outcome: outcome(applied.change), conflicts, place: None }
     }
 
-    async fn try_apply(&self, app: &str, rendered: &Rendered, item: &Item) -> Result<Applied, Refusal> {
-        let object = &rendered.manifest.objects()[item.object];
+    /// Notes what an apply made of an object. Returns what somebody else had made of it before, unseen.
+    pub(crate) fn settle(&self, id: &ObjectId, applied: &Applied, body: u64) -> Option<Suspect> {
+        let live = Sighting {
+            id: id.clone(),
+            uid: applied.uid.clone(),
+            version: applied.resource_version.parse().unwrap_or_default(),
+            generation: applied.live["metadata"]["generation"].as_i64().unwrap_or_default(),
+            app: String::new(),
+            health: crate::health::health(&applied.live, Timestamp::now()),
+            print: drift::print(&applied.live),
+        };
+        let suspect = self.state.borrow_mut().applied(live, body);
+        self.changed.notify_waiters();
+        suspect
+    }
+
+    async fn try_apply(&self, job: &Job<'_>, item: &Item) -> Result<Brought, Refusal> {
+        let (resource, body) = self.body(job, item).await?;
+        let hash = baseline::of_body(&body);
+        if !job.again && self.stands(&resource, &item.wanted.id, (&body, hash)).await? {
+            return Ok(Brought::Stands);
+        }
+        if job.hold {
+            return Ok(Brought::Left);
+        }
+        let body = self.sendable(job, item, &resource, body).await?;
+        let known = self.state.borrow().objects.get(&item.wanted.id).map(|record| record.version.to_string());
+        let replace = job.object(item).annotation(api::REPLACE_ANNOTATION) == Some(api::ALLOW);
+        let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref(), force: false };
+        Ok(Brought::Applied(self.hands.apply(&resource, &body, &applying).await?, hash))
+    }
+
+    /// What is applied for an object, and how it is addressed.
+    pub(crate) async fn body(&self, job: &Job<'_>, item: &Item) -> Result<(Resource, Value), Refusal> {
         let resource = match &item.resource {
             Some(resource) => resource.clone(),
             None => {
-                let resource = self.resolve_late(object).await?;
+                let resource = self.resolve_late(job.object(item)).await?;
                 self.watch(resource.clone());
                 resource
             }
         };
-        let json = object.to_json().map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
-        let mark = Mark { app: app.to_owned(), ..self.mark.clone() };
+        let json = job.object(item).to_json().map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
+        let mark = Mark { app: job.app.to_owned(), ..self.mark.clone() };
         let body = cluster::body(&json, &resource, &mark)?;
-        let known = self.state.borrow().objects.get(&item.wanted.id).map(|record| record.version.to_string());
-        let replace = object.annotation(api::REPLACE_ANNOTATION) == Some(api::ALLOW);
-        let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref() };
-        self.hands.apply(&resource, &body, &applying).await
+        Ok((resource, body))
+    }
+
+    /// What Git says about drift of an object.
+    pub(crate) fn policy_of(&self, job: &Job<'_>, item: &Item) -> Result<Policy, Refusal> {
+        let object = job.object(item);
+        let policy = self
+            .policy
+            .of(&job.rendered.annotations, |key| object.annotation(key))
+            .map_err(|error| Refusal::Other { code: 0, message: error })?;
+        Ok(if job.is_scaled(item) { policy.without_replicas() } else { policy })
+    }
+
+    /// The body without what is left to others and was taken by them; only then the object has to be read.
+    async fn sendable(&self, job: &Job<'_>, item: &Item, resource: &Resource, body: Value) -> Result<Value, Refusal> {
+        let policy = self.policy_of(job, item)?;
+        let exists = self.state.borrow().objects.get(&item.wanted.id).is_some_and(|record| !record.uid.is_empty());
+        if !exists || !policy.leaves_something() {
+            return Ok(body);
+        }
+        let live = self.hands.get(resource, &item.wanted.id).await?;
+        Ok(drift::sendable(&body, &policy, live.as_ref()))
+    }
+
+    /// Those of an app's objects that are named, as they would be applied.
+    pub(crate) async fn items(&self, job: &Job<'_>, ids: &[ObjectId]) -> Result<Vec<Item>, Error> {
+        let mut items = Vec::new();
+        for (index, object) in job.rendered.manifest.objects().iter().enumerate() {
+            let named = |id: &ObjectId| id.kind == object.id().kind && id.name == object.id().name;
+            if !ids.iter().any(named) {
+                continue;
+            }
+            let resource = match self.hands.resolve(object.api_version(), &object.id().kind).await {
+                Ok(resource) => Some(resource),
+                Err(Refusal::NoKind { .. }) => None,
+                Err(refusal) => return Err(refusal.into()),
+            };
+            let item = self.item(index, object, resource, &BTreeMap::new());
+            items.extend(ids.contains(&item.wanted.id).then_some(item));
+        }
+        Ok(items)
+    }
+
+    /// Whether an object need not be applied, for this very body was. If somebody has changed it since, that is drift, and is looked at as such.
+    async fn stands(&self, resource: &Resource, id: &ObjectId, (body, hash): (&Value, u64)) -> Result<bool, Refusal> {
+        let known = self.state.borrow().objects.get(id).filter(|record| !record.uid.is_empty()).map(|record| record.baseline);
+        let Some(baseline) = known.filter(|_| self.state.borrow().blind.is_empty()) else { return Ok(false) };
+        if baseline.is_known() {
+            return Ok(baseline.body == hash && self.state.borrow_mut().stands(id, Timestamp::now()));
+        }
+        // What was applied by an earlier process is not known any more: the server is asked whether anything would change.
+        let live = drift::print(&self.hands.dry_run(resource, body).await?).hash;
+        Ok(self.state.borrow_mut().found(id, Baseline { body: hash, live }))
     }
 
     /// A kind that was not there when the app was looked at: its definition may have been applied a wave ago.
@@ -343,12 +461,31 @@ impl Leader {
             held: None,
             inputs: inputs.filter(|_| complete),
             root: root_text(app),
-            dirty: known.dirty,
             fresh: false,
             unhealthy_since: None,
         };
         drop(state);
         self.changed.notify_waiters();
+    }
+}
+
+impl<'a> Job<'a> {
+    pub(crate) fn new(app: &'a str, rendered: &'a Rendered) -> Self {
+        let scalers = rendered.manifest.objects().iter().filter(|object| drift::is_autoscaler(&object.id()));
+        let scaled = scalers.filter_map(|scaler| {
+            let (kind, name) = drift::scaled(&scaler.to_json().ok()?)?;
+            Some((scaler.id().namespace, kind, name))
+        });
+        Self { app, rendered, again: false, hold: false, scaled: scaled.collect() }
+    }
+
+    fn is_scaled(&self, item: &Item) -> bool {
+        let id = self.object(item).id();
+        self.scaled.contains(&(id.namespace, id.kind, id.name))
+    }
+
+    pub(crate) fn object(&self, item: &Item) -> &Object {
+        &self.rendered.manifest.objects()[item.object]
     }
 }
 

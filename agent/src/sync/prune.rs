@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use overlays::object::ObjectId;
 
 use super::{Course, Error, Leader};
@@ -112,14 +113,12 @@ impl Leader {
         self.hands.delete(&deletion).await
     }
 
-    /// An object is confirmed gone. Returns whether it has to be made again.
-    pub fn is_gone(&self, id: &ObjectId, uid: &str) -> bool {
-        let again = self.state.borrow_mut().gone(id, uid);
-        if !again {
+    /// An object is confirmed gone. If Git asks for it, it will be made again.
+    pub(crate) fn is_gone(&self, id: &ObjectId, uid: &str) {
+        if !self.state.borrow_mut().gone(id, uid, Timestamp::now()) {
             self.gone.borrow_mut().push(id.clone());
         }
         self.changed.notify_waiters();
-        again
     }
 
     /// Forget only what is confirmed gone; a kind or namespace that still has something of ours stays.

@@ -1,0 +1,335 @@
+//! Looks at objects that are not as they were applied: each is healed or only told of, as its policy says, and who changed it is told first.
+//!
+//! What differs, whose it is and what to do about it is decided in `drift`; here it is carried out, beside the sync, and never for an app that
+//! is being brought.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use overlays::object::ObjectId;
+use overlays::{Cache, Rendered};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::api::{DriftField, HEAL_MANAGER};
+use crate::baseline;
+use crate::cluster::{Applied, Applying, Refusal, Resource};
+use crate::drift::{self, Author, Difference, Mode, Policy};
+use crate::plan::{Plan, Wanted, Word};
+use crate::state::{Drift, Fate, Suspect};
+use crate::sync::deliver::{Item, Job};
+use crate::sync::{Error, Leader, Note, blocking};
+
+/// The path that is told where the whole object is gone.
+const DELETED: &str = "deleted";
+
+/// One object that is looked at.
+struct Case<'a> {
+    job: &'a Job<'a>,
+    item: &'a Item,
+    resource: Resource,
+    policy: Policy,
+    /// What Git asks for.
+    body: Value,
+    suspect: Suspect,
+    /// The object as it was seen; none where it is gone.
+    drifted: Option<Value>,
+}
+
+impl Case<'_> {
+    fn id(&self) -> &ObjectId {
+        &self.item.wanted.id
+    }
+}
+
+impl Leader {
+    /// Whether nothing may be changed at this time.
+    pub(crate) fn is_quiet(&self, now: Timestamp) -> bool {
+        self.sync.spec.suspend || self.freeze.holds(now)
+    }
+
+    /// Looks at objects of one app that are not as they were applied.
+    pub(crate) async fn heal(&self, app: String, ids: Vec<ObjectId>) {
+        if let Err(error) = self.look_at(&app, &ids).await {
+            tracing::warn!(sync = %self.name, %app, %error, "Could not look at what has drifted; it will be tried again.");
+            self.state.borrow_mut().put_off(&ids, Timestamp::now());
+        }
+        self.healing.borrow_mut().remove(&app);
+        self.changed.notify_waiters();
+    }
+
+    async fn look_at(&self, app: &str, ids: &[ObjectId]) -> Result<(), Error> {
+        let rendered = match self.rendered(app).await? {
+            Some(Ok(rendered)) => rendered,
+            Some(Err(reason)) => {
+                ids.iter().for_each(|id| self.refused(app, id, &reason));
+                return Ok(());
+            }
+            None => {
+                ids.iter().for_each(|id| _ = self.state.borrow_mut().suspects.remove(id));
+                return Ok(());
+            }
+        };
+        let job = Job::new(app, &rendered);
+        let items = self.items(&job, ids).await?;
+        // What the app does not have any more is no drift.
+        let has = |id: &ObjectId| items.iter().any(|item| item.wanted.id == *id);
+        ids.iter().filter(|id| !has(id)).for_each(|id| _ = self.state.borrow_mut().suspects.remove(id));
+        let wanted: Vec<Wanted> = items.iter().map(|item| item.wanted.clone()).collect();
+        let plan = Plan::new(&wanted, &BTreeSet::new(), &BTreeSet::new(), &Word::default());
+        for wave in &plan.waves {
+            join_all(wave.iter().map(|step| self.look(&job, &items[step.object]))).await;
+        }
+        Ok(())
+    }
+
+    /// An app as the live revision has it; none if it has no such app, why in words if it can't be rendered.
+    async fn rendered(&self, app: &str) -> Result<Option<Result<Rendered, String>>, Error> {
+        let Some((revision, app)) = self.live_app(app) else { return Ok(None) };
+        let (source, cache) = (self.source.borrow().clone(), self.cache.borrow_mut().take());
+        let mut cache = cache.unwrap_or_else(|| Cache::with_limit(crate::sync::KEPT_BLOBS));
+        self.metrics.rendered();
+        let (rendered, cache) = blocking(move || {
+            let rendered = source.tree(&revision).map(|tree| crate::sync::render(&app, &*tree, &overlays::Options::default(), &mut cache));
+            (rendered, cache)
+        })
+        .await?;
+        self.cache.borrow_mut().get_or_insert(cache);
+        let first = |errors: overlays::Errors| errors.0.first().map(ToString::to_string).unwrap_or_default();
+        Ok(Some(rendered?.map_err(first)))
+    }
+
+    /// One object. What the API server refuses is tried again later, and told.
+    async fn look(&self, job: &Job<'_>, item: &Item) {
+        let id = &item.wanted.id;
+        let Some(suspect) = self.state.borrow_mut().suspects.remove(id) else { return };
+        let looked = match self.case(job, item, suspect.clone()).await {
+            Ok(Some(case)) => self.treat(&case).await,
+            Ok(None) => {
+                let live = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok());
+                self.state.borrow_mut().drifts.silence(id, live.as_ref().map(drift::raw));
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = looked {
+            self.state.borrow_mut().suspects.insert(id.clone(), suspect);
+            self.refused(job.app, id, &refusal.to_string());
+        }
+    }
+
+    /// All that has to be known of an object that is not as it was applied; none if nobody cares.
+    async fn case<'a>(&self, job: &'a Job<'a>, item: &'a Item, suspect: Suspect) -> Result<Option<Case<'a>>, Refusal> {
+        let policy = self.policy_of(job, item)?;
+        if policy.mode == Mode::Ignore {
+            return Ok(None);
+        }
+        let (resource, body) = self.body(job, item).await?;
+        let drifted = match (&suspect.print, &suspect.text) {
+            (None, _) => None,
+            (Some(_), Some(text)) => serde_json::from_str(text.get()).ok(),
+            (Some(_), None) => self.hands.get(&resource, &item.wanted.id).await?,
+        };
+        Ok(Some(Case { job, item, resource, policy, body, suspect, drifted }))
+    }
+
+    async fn treat(&self, case: &Case<'_>) -> Result<(), Refusal> {
+        let heals = case.policy.mode == Mode::Heal && !self.is_quiet(Timestamp::now());
+        if heals { self.put_right(case).await } else { self.only_tell(case).await }
+    }
+
+    /// Nothing is written: the server is asked what an apply would make of the object, and the difference is told.
+    async fn only_tell(&self, case: &Case<'_>) -> Result<(), Refusal> {
+        let body = drift::sendable(&case.body, &case.policy, case.drifted.as_ref());
+        let healed = self.hands.dry_run(&case.resource, &body).await?;
+        self.tell(self.drift(case, &healed, Fate::Reported));
+        Ok(())
+    }
+
+    async fn put_right(&self, case: &Case<'_>) -> Result<(), Refusal> {
+        let before = self.state.borrow().objects.get(case.id()).map(|record| record.baseline.live).unwrap_or_default();
+        let mut applied = self.apply_again(case).await;
+        if let Some(patch) = repair(case, &applied, before) {
+            self.hands.repair(&case.resource, case.id(), &patch).await?;
+            applied = self.apply_again(case).await;
+        }
+        let applied = applied?;
+        let unseen = self.settle(case.id(), &applied, baseline::of_body(&case.body));
+        self.tidy_up(case, &applied).await;
+        // What came in meanwhile was overwritten with the rest; of the two states that were seen, the later one is told.
+        let later = unseen.as_ref().and_then(|suspect| serde_json::from_str(suspect.text.as_ref()?.get()).ok());
+        let fate =
+            if drift::print(&applied.live).hash == before || case.drifted.is_none() { Fate::Healed } else { self.accepted(case, &applied) };
+        self.tell(self.drift_from(case, &applied.live, later.as_ref().or(case.drifted.as_ref()), fate));
+        Ok(())
+    }
+
+    /// What our fields hold is not what they held: if they are as Git says nevertheless, the server has made something else of it, and that is
+    /// what is compared with from now on.
+    fn accepted(&self, case: &Case<'_>, applied: &Applied) -> Fate {
+        let stuck = applied.resource_version == case.suspect.version.to_string();
+        let same = case.drifted.as_ref().is_some_and(|drifted| drift::differences(&applied.live, drifted).is_empty());
+        if stuck && !same { Fate::Refused } else { Fate::Healed }
+    }
+
+    async fn apply_again(&self, case: &Case<'_>) -> Result<Applied, Refusal> {
+        let _permit = self.flight.acquire().await.map_err(|_| Refusal::LeaseLost)?;
+        let body = drift::sendable(&case.body, &case.policy, case.drifted.as_ref());
+        let applying = Applying { replace: false, applyset: &self.mark.applyset, known: None, force: true };
+        self.hands.apply(&case.resource, &body, &applying).await
+    }
+
+    /// Entries that would keep alive what Git no longer asks for are taken off: that of our own patch, and that which the server makes for
+    /// everything when the list had been emptied.
+    async fn tidy_up(&self, case: &Case<'_>, applied: &Applied) {
+        let Some(patch) = drift::drop_entries(&applied.live, &[HEAL_MANAGER, drift::BEFORE_FIRST_APPLY]) else { return };
+        if let Err(refusal) = self.hands.repair(&case.resource, case.id(), &patch).await {
+            tracing::debug!(sync = %self.name, object = %case.id(), %refusal, "An entry of the managed fields stays.");
+        }
+    }
+
+    fn drift(&self, case: &Case<'_>, healed: &Value, fate: Fate) -> Drift {
+        self.drift_from(case, healed, case.drifted.as_ref(), fate)
+    }
+
+    /// What has become of the object. It has no fields if only who owns them had changed.
+    fn drift_from(&self, case: &Case<'_>, healed: &Value, drifted: Option<&Value>, fate: Fate) -> Drift {
+        let fields = match drifted {
+            Some(drifted) => fields(healed, drifted, |path, by| !case.policy.leaves(path, by)),
+            None => vec![DriftField { path: DELETED.to_owned(), by: Author::Unknown.to_string(), ..DriftField::default() }],
+        };
+        let (since, raw) = (case.suspect.since, drifted.map(drift::raw));
+        Drift { app: case.job.app.to_owned(), object: case.id().clone(), fields, fate, message: String::new(), since, until: None, raw }
+    }
+
+    /// What was changed by others while an apply of something new was on its way, and overwritten by that. What Git has changed is no drift, so
+    /// only fields that somebody else had taken are told.
+    pub(crate) fn tell_overwritten(&self, app: &str, id: &ObjectId, suspect: &Suspect, live: &Value) {
+        let Some(drifted) = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok()) else { return };
+        let fields = fields(live, &drifted, |_, by| by.is_some());
+        let (object, since, raw) = (id.clone(), suspect.since, Some(drift::raw(&drifted)));
+        let message = String::new();
+        self.tell(Drift { app: app.to_owned(), object, fields, fate: Fate::Healed, message, since, until: None, raw });
+    }
+
+    /// What an apply of ours has overwritten before it was seen is told after it. The object is read for what it is now.
+    pub(crate) async fn tell_late(&self, app: String, id: ObjectId, text: Box<RawValue>) {
+        let Ok(resource) = self.hands.resolve_any(&id.group, &id.kind).await else { return };
+        let now = Timestamp::now();
+        match self.hands.get(&resource, &id).await {
+            Ok(Some(live)) => self.tell_overwritten(&app, &id, &Suspect { text: Some(text), ..Suspect::unseen(0, true, now) }, &live),
+            Ok(None) => {}
+            Err(refusal) => tracing::debug!(sync = %self.name, object = %id, %refusal, "Could not read what was overwritten."),
+        }
+    }
+
+    /// An object can't be healed now, and why; it is tried again.
+    fn refused(&self, app: &str, id: &ObjectId, reason: &str) {
+        let now = Timestamp::now();
+        let (since, raw, fields) = {
+            let mut state = self.state.borrow_mut();
+            state.put_off(std::slice::from_ref(id), now);
+            let suspect = state.suspects.get(id);
+            let drifted = suspect.and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?.get()).ok());
+            let gone = suspect.is_some_and(|suspect| suspect.print.is_none());
+            let field = DriftField { path: DELETED.to_owned(), by: Author::Unknown.to_string(), ..DriftField::default() };
+            (suspect.map_or(now, |suspect| suspect.since), drifted.as_ref().map(drift::raw), if gone { vec![field] } else { Vec::new() })
+        };
+        let (app, object, message) = (app.to_owned(), id.clone(), reason.to_owned());
+        self.tell(Drift { app, object, fields, fate: Fate::Refused, message, since, until: None, raw });
+    }
+
+    /// Tells of a drift: in the log, in the numbers, and to whoever writes status and events. Where only the owner of fields had changed there is
+    /// nothing to tell.
+    fn tell(&self, drift: Drift) {
+        let now = Timestamp::now();
+        let drift = self.state.borrow_mut().drifted(drift, now);
+        self.changed.notify_waiters();
+        let Some(drift) = drift else { return };
+        let why = if drift.message.is_empty() { String::new() } else { format!(": {}", drift.message) };
+        tracing::info!(sync = %self.name, app = %drift.app, "Drift: {}; {}{why}", drift.all_words(), drift.fate.as_str());
+        let took = std::time::Duration::try_from(now.duration_since(drift.since)).unwrap_or_default();
+        self.metrics.drifted(&drift.object.kind, drift.fate.as_str(), took);
+        self.notes.borrow_mut().push(Note {
+            reason: if drift.fate == Fate::Healed { "DriftHealed" } else { "Drifted" },
+            text: format!("{}; {}{why}", drift.words(), drift.fate.as_str()),
+        });
+    }
+
+    /// Asks the server what an apply would make of one object of which the watch says that all is well. `random`, from 0 to 1, chooses which.
+    pub(crate) async fn audit(&self, random: f64) {
+        let Some((app, id, version)) = self.state.borrow().to_audit(random) else { return };
+        match self.audited(&app, &id).await {
+            Ok(Some(live)) => self.compare(&id, version, &live),
+            Ok(None) => {}
+            Err(refusal) => tracing::debug!(sync = %self.name, object = %id, %refusal, "Could not audit."),
+        }
+    }
+
+    async fn audited(&self, app: &str, id: &ObjectId) -> Result<Option<Value>, Error> {
+        let Some(Ok(rendered)) = self.rendered(app).await? else { return Ok(None) };
+        let job = Job::new(app, &rendered);
+        let Some(item) = self.items(&job, std::slice::from_ref(id)).await?.into_iter().next() else { return Ok(None) };
+        let (resource, body) = self.body(&job, &item).await?;
+        let live = self.hands.get(&resource, id).await?;
+        let body = drift::sendable(&body, &self.policy_of(&job, &item)?, live.as_ref());
+        Ok(Some(self.hands.dry_run(&resource, &body).await?))
+    }
+
+    /// If the object has not moved since, the watch must have told of whatever an apply would change.
+    fn compare(&self, id: &ObjectId, version: u64, live: &Value) {
+        let known = self.state.borrow().objects.get(id).is_some_and(|record| record.version == version && record.is_as_applied());
+        let same = self.state.borrow().objects.get(id).is_some_and(|record| record.baseline.live == drift::print(live).hash);
+        self.metrics.audited(if !known {
+            "moved"
+        } else if same {
+            "same"
+        } else {
+            "different"
+        });
+        if known && !same {
+            tracing::error!(sync = %self.name, object = %id, "Audit: an apply would change this object, and the watch has not told so. It is healed; please report this.");
+            self.state.borrow_mut().accuse(id, Timestamp::now());
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Whether what was applied is not as it was written down last.
+    pub(crate) fn has_news_to_keep(&self) -> bool {
+        *self.kept.borrow() != self.state.borrow().baselines()
+    }
+
+    /// Writes down what was applied, for the next process.
+    pub(crate) async fn keep(&self) -> Result<(), Refusal> {
+        let baselines = self.state.borrow().baselines();
+        self.cluster.keep_baselines(&self.sync, &baselines.encode()).await?;
+        *self.kept.borrow_mut() = baselines;
+        Ok(())
+    }
+}
+
+/// The patch after which an apply helps that did not help by itself.
+fn repair(case: &Case<'_>, applied: &Result<Applied, Refusal>, before: u64) -> Option<Value> {
+    let drifted = case.drifted.as_ref()?;
+    match applied {
+        Ok(applied) if drift::print(&applied.live).hash == before => None,
+        Ok(applied) => drift::repair(&case.body, &applied.live, None),
+        Err(refusal @ Refusal::Invalid { .. }) => drift::repair(&case.body, drifted, refusal.field()),
+        Err(_) => None,
+    }
+}
+
+/// The fields that differ, each with who holds it now, of those that count.
+fn fields(healed: &Value, drifted: &Value, counts: impl Fn(&[String], Option<&str>) -> bool) -> Vec<DriftField> {
+    let told = drift::differences(healed, drifted).into_iter().filter_map(|difference| {
+        let author = drift::author(&difference.path, difference.is.is_none(), drifted);
+        counts(&difference.path, author.manager()).then(|| field(difference, &author))
+    });
+    told.collect()
+}
+
+fn field(difference: Difference, author: &Author) -> DriftField {
+    let active = author.since().map(|time| time.to_string());
+    DriftField { path: difference.shown(), was: difference.was, is: difference.is, by: author.to_string(), active }
+}

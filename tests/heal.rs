@@ -1,0 +1,137 @@
+//! Drift from end to end: told on the Sync and on the commit, healed or left alone as Git says, and nothing is asked for at rest.
+
+use std::time::Duration;
+
+use harness::{Result, Site, World};
+use serde_json::{Value, json};
+
+use crate::failure::config_map;
+use crate::sync::AGENT;
+
+const A: (&str, &str, &str) = ("v1", "ConfigMap", "a");
+
+fn text(object: &Value) -> &str {
+    object["data"]["value"].as_str().unwrap_or_default()
+}
+
+/// A ConfigMap with annotations.
+fn annotated(name: &str, value: &str, annotations: &str) -> String {
+    config_map(name, value).replace(&format!("{{name: {name}}}"), &format!("{{name: {name}, annotations: {{{annotations}}}}}"))
+}
+
+async fn edit(site: &Site, name: &str, patch: Value) -> Result<Value> {
+    site.cluster.patch("v1", "ConfigMap", &site.namespace, name, "kubectl-edit", &patch).await
+}
+
+/// Waits until the Sync tells of a drift of `object` with this state.
+async fn until_told(site: &Site, object: &str, state: &str) -> Result<Value> {
+    let told = |sync: &Value| {
+        let drifts = sync["status"]["drift"].as_array().cloned().unwrap_or_default();
+        drifts.into_iter().find(|drift| drift["object"].as_str().is_some_and(|text| text.ends_with(object)) && drift["state"] == state)
+    };
+    let sync = site.until_sync(&format!("to tell that {object} is {state}"), |sync| told(sync).is_some()).await?;
+    Ok(told(&sync).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_changed_field_is_healed_and_told_with_its_author() -> Result {
+    let world = World::of(AGENT).file("a.yaml", &config_map("a", "1")).start().await?;
+    world.until_status(&world.first, "success").await?;
+    let site = world.site();
+    edit(site, "a", json!({"data": {"value": "2", "foreign": "stays"}})).await?;
+    let healed = site.until(A, "to be healed", |object| text(object) == "1").await?;
+    assert_eq!(healed["data"]["foreign"], "stays", "what is not ours is left alone");
+    let told = until_told(site, "/a", "healed").await?;
+    assert_eq!(
+        (&told["fields"][0]["path"], &told["fields"][0]["was"], &told["fields"][0]["is"], &told["fields"][0]["by"]),
+        (&json!("data.value"), &json!("1"), &json!("2"), &json!("kubectl-edit"))
+    );
+    site.until_event("data.value 1 → 2 by kubectl-edit; healed").await?;
+    assert!(world.site().agent().log().contains("data.value 1 → 2 by kubectl-edit; healed"));
+    site.cluster.delete("v1", "ConfigMap", &site.namespace, "a").await?;
+    site.until(A, "to be made again", |object| text(object) == "1").await?;
+    world.until_state(&world.first, "InSync").await
+}
+
+#[tokio::test]
+async fn what_is_only_reported_is_on_the_commit_until_it_is_gone() -> Result {
+    let report = annotated("a", "1", "plimsoll.dev/drift: report");
+    let world = World::of(AGENT).file("a.yaml", &report).file("b.yaml", &config_map("b", "1")).start().await?;
+    world.until_status(&world.first, "success").await?;
+    let site = world.site();
+    edit(site, "a", json!({"data": {"value": "2"}})).await?;
+    let said = world.until_status(&world.first, "failure").await?;
+    assert!(said[0].description.starts_with("Drifted: ConfigMap "), "{}", said[0].description);
+    assert!(said[0].description.ends_with("/a data.value 1 → 2 by kubectl-edit"), "{}", said[0].description);
+    world.until_state(&world.first, "Drifted").await?;
+    edit(site, "a", json!({"data": {"value": "3"}})).await?;
+    let third = |told: &Value| told["fields"][0]["is"] == "3";
+    site.until_sync("to tell of the second change", |sync| sync["status"]["drift"].as_array().is_some_and(|all| all.iter().any(third)))
+        .await?;
+    assert_eq!(site.get("v1", "ConfigMap", "a").await?.map(|object| text(&object).to_owned()).as_deref(), Some("3"), "it is left as it is");
+    edit(site, "a", json!({"data": {"value": "1"}})).await?;
+    world.until_status(&world.first, "success").await?;
+    edit(site, "a", json!({"data": {"value": "4"}})).await?;
+    world.until_status(&world.first, "failure").await?;
+    world.repository.write("a.yaml", annotated("a", "5", "plimsoll.dev/drift: report"))?;
+    let second = world.repository.push("Git has the last word")?;
+    world.until_status(&second, "success").await?;
+    site.until(A, "to be as the new commit says", |object| text(object) == "5").await.map(drop)
+}
+
+#[tokio::test]
+async fn fields_that_are_left_to_others_are_neither_told_nor_healed() -> Result {
+    let left = annotated("a", "1", "plimsoll.dev/ignore: /data/value");
+    let world = World::of(AGENT).file("a.yaml", &left).file("b.yaml", &annotated("b", "1", "plimsoll.dev/drift: ignore")).start().await?;
+    world.until_status(&world.first, "success").await?;
+    let site = world.site();
+    edit(site, "a", json!({"data": {"value": "2"}})).await?;
+    edit(site, "b", json!({"data": {"value": "2"}})).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.repository.write("a.yaml", left.replace("\ndata: {", "\ndata: {more: x, "))?;
+    let second = world.repository.push("Something else of the same object")?;
+    world.until_status(&second, "success").await?;
+    let a = site.until(A, "to have the new field", |object| object["data"]["more"] == "x").await?;
+    let b = site.get("v1", "ConfigMap", "b").await?.unwrap_or_default();
+    assert_eq!((text(&a), text(&b)), ("2", "2"));
+    let sync = site.sync().await?;
+    assert!(sync["status"]["drift"].is_null(), "{}", sync["status"]["drift"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_writers_who_never_give_in_are_a_fight_that_names_the_other_and_ends_with_it() -> Result {
+    let world = World::of(AGENT).file("a.yaml", &config_map("a", "1")).start().await?;
+    world.until_status(&world.first, "success").await?;
+    let site = world.site();
+    for round in 0..40 {
+        site.cluster.patch("v1", "ConfigMap", &site.namespace, "a", "stubborn", &json!({"data": {"value": format!("x{round}")}})).await?;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    let told = until_told(site, "/a", "fighting").await?;
+    assert!(told["message"].as_str().is_some_and(|message| message.starts_with("healed ")), "{told}");
+    assert_eq!(told["fields"][0]["by"], "stubborn");
+    world.until_status(&world.first, "failure").await?;
+    site.until(A, "to be healed when the other has stopped", |object| text(object) == "1").await?;
+    let healed = world.site().agent().log().matches("/a data.value").count();
+    assert!((3..15).contains(&healed), "it must not be healed each time: {healed} times");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_with_nothing_changed_applies_nothing_and_what_was_changed_meanwhile_is_told() -> Result {
+    let world = World::of(AGENT).file("a.yaml", &config_map("a", "1")).file("b.yaml", &config_map("b", "1")).private().start().await?;
+    world.until_status(&world.first, "success").await?;
+    let (site, agent) = (world.site(), world.site().agent());
+    site.until(("v1", "Secret", "plimsoll-baselines-fleet"), "to be kept", |_| true).await?;
+    agent.stop().await?;
+    edit(site, "b", json!({"data": {"value": "2"}})).await?;
+    let before = site.get("v1", "ConfigMap", "a").await?.unwrap_or_default();
+    agent.restart().await?;
+    let told = until_told(site, "/b", "healed").await?;
+    assert_eq!((&told["fields"][0]["is"], &told["fields"][0]["by"]), (&json!("2"), &json!("kubectl-edit")));
+    let after = site.get("v1", "ConfigMap", "a").await?.unwrap_or_default();
+    assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
+    assert_eq!(agent.metric("plimsoll_apply_total", "").await.unwrap_or_default(), 0.0);
+    Ok(())
+}
