@@ -226,7 +226,12 @@ async fn try_seed(seed: u64, seconds: u64) -> Result {
     }
     let world = world.start().await?;
     let site = world.site();
-    world.until_status(&world.first, "success").await?;
+    // Not until all are healthy: no Pod of these runs in the agent's namespace.
+    until("all to be applied", Duration::from_secs(30), async || {
+        let wrong = unhealed(site).await?;
+        if wrong.is_empty() { Ok(()) } else { Err(Trouble::new(wrong.join("\n"))) }
+    })
+    .await?;
     let edits = meddle(site, seed, seconds).await?;
     // A fight that has come to a long rest is healed after it: five minutes at most.
     until("the cluster to be as Git says", Duration::from_secs(320), async || {
