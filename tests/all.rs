@@ -5,6 +5,7 @@
 mod cli;
 mod cluster;
 mod deploy;
+mod drift;
 mod examples;
 mod facts;
 mod failure;

@@ -219,6 +219,7 @@ impl Agent {
             state.seen(sighting(record), None, Timestamp::now());
             state.remember(&id, kept.get(&id));
         }
+        state.kept.clone_from(&kept);
         let context = self.context(key, sync, &facts.name);
         let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
         let (flight, gate) = sync::limits();
@@ -766,7 +767,7 @@ impl<'a> Helm<'a> {
             self.next_resync = self.led.times.resync.map(|every| Instant::now() + every.mul_f64(0.9 + random() / 5.0));
         }
         let leader = &self.led.leader;
-        leader.state.borrow_mut().agent_error = None;
+        leader.state.borrow_mut().arrived();
         let report = leader.state.borrow_mut().report(Timestamp::now());
         let short = leader.state.borrow().short.clone();
         leader.metrics.synced(&leader.name, report::state(&report).as_str(), report.took);

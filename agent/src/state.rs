@@ -95,6 +95,8 @@ pub struct State {
     pub overwritten: Vec<(String, ObjectId, Box<RawValue>)>,
     /// Objects that were healed lately, and how often.
     pub fights: Fights,
+    /// What was applied before this process began; nothing once its first sync is done.
+    pub kept: Baselines,
     /// The kinds that are watched, by the hash of kind and version.
     pub versions: BTreeSet<u64>,
     /// Workloads that are not healthy, and what their Pods say.
@@ -165,8 +167,13 @@ impl State {
     pub fn asks_for(&mut self, name: &str, ids: impl Iterator<Item = (ObjectId, Rc<Origin>)>) {
         self.objects.disown(name);
         for (id, origin) in ids {
+            let kept = self.kept.get(&id);
             let record = self.objects.assign(&id, name);
             (record.wanted, record.origin) = (Wanted::Pending, Some(origin));
+            // What was there before this process began and is no more was deleted meanwhile.
+            if record.uid.is_empty() && !record.baseline.is_known() {
+                record.baseline = kept;
+            }
         }
         for (id, record) in self.objects.of_app(name) {
             if record.wanted == Wanted::No {
@@ -200,6 +207,11 @@ impl State {
         foreign.then_some(suspect)
     }
 
+    /// A sync is done, so that all which this process has to know was seen by itself.
+    pub fn arrived(&mut self) {
+        (self.agent_error, self.kept) = (None, Baselines::default());
+    }
+
     /// What was known of an object's last apply before this process began.
     pub fn remember(&mut self, id: &ObjectId, baseline: Baseline) {
         if let Some(record) = self.objects.get_mut(id) {
@@ -207,13 +219,17 @@ impl State {
         }
     }
 
-    /// An object is there and was applied with the body that Git asks for. What somebody has made of it since is looked at later.
+    /// An object was applied with the body that Git asks for. What somebody has made of it since, or that it is gone, is looked at later.
     /// Returns whether that is so; not if it is on its way out.
     pub fn stands(&mut self, id: &ObjectId, now: Timestamp) -> bool {
         let Some(record) = self.objects.get_mut(id).filter(|record| record.health != Health::Terminating) else { return false };
         record.wanted = Wanted::Applied;
+        let exists = !record.uid.is_empty();
+        if !exists {
+            record.health = Health::NotFound;
+        }
         if !record.is_as_applied() && !self.suspects.has(id) && !self.drifts.has(id) {
-            self.suspects.insert(id.clone(), Suspect::unseen(record.version, true, now));
+            self.suspects.insert(id.clone(), Suspect::unseen(record.version, exists, now));
         }
         true
     }

@@ -177,8 +177,14 @@ impl Drifts {
     }
 
     /// Whether an object was told of as it is now. What else changes in it changes its raw hash, too, which is asked for only if it matters.
+    /// In a fight the object was healed after it was told, so that the same again is news.
     pub fn is_told(&self, id: &ObjectId, raw: impl Fn() -> Option<u64>) -> bool {
-        let told = self.present.get(id).map(|drift| drift.raw).or_else(|| self.silent.get(id).map(|raw| Some(*raw)));
+        let told = self
+            .present
+            .get(id)
+            .filter(|drift| drift.fate != Fate::Fighting)
+            .map(|drift| drift.raw)
+            .or_else(|| self.silent.get(id).map(|raw| Some(*raw)));
         told.is_some_and(|told| told.is_some() && told == raw())
     }
 

@@ -421,10 +421,13 @@ impl Leader {
 
     /// Whether an object need not be applied, for this very body was. If somebody has changed it since, that is drift, and is looked at as such.
     async fn stands(&self, resource: &Resource, id: &ObjectId, (body, hash): (&Value, u64)) -> Result<bool, Refusal> {
-        let known = self.state.borrow().objects.get(id).filter(|record| !record.uid.is_empty()).map(|record| record.baseline);
-        let Some(baseline) = known.filter(|_| self.state.borrow().blind.is_empty()) else { return Ok(false) };
+        let known = self.state.borrow().objects.get(id).map(|record| (record.baseline, !record.uid.is_empty()));
+        let Some((baseline, exists)) = known.filter(|_| self.state.borrow().blind.is_empty()) else { return Ok(false) };
         if baseline.is_known() {
             return Ok(baseline.body == hash && self.state.borrow_mut().stands(id, Timestamp::now()));
+        }
+        if !exists {
+            return Ok(false);
         }
         // What was applied by an earlier process is not known any more: the server is asked whether anything would change.
         let live = drift::print(&self.hands.dry_run(resource, body).await?).hash;
