@@ -14,6 +14,7 @@ mod git;
 mod ground;
 mod heal;
 mod interruption;
+mod model;
 mod pods;
 mod refusal;
 mod sync;

@@ -106,7 +106,7 @@ struct Render {
 #[derive(Args)]
 struct Install {
     /// The repository to follow; without it, the agent is installed alone and waits for Syncs.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     repo: Option<String>,
     /// The directory in the repository: of a fleet file, a kustomization or plain manifests; without it, the root.
     #[arg(long, requires = "repo", value_name = "DIR", default_value = "")]
@@ -115,10 +115,10 @@ struct Install {
     #[arg(long, requires = "repo")]
     branch: Option<String>,
     /// The name of the Sync. Installed again under the same name it is changed; another name is another Sync.
-    #[arg(long, requires = "repo", default_value = "fleet")]
+    #[arg(long, requires = "repo", default_value = "fleet", value_parser = object_name)]
     name: String,
     /// A Secret in the namespace `plimsoll-system` with the repository's credentials.
-    #[arg(long, requires = "repo", value_name = "NAME")]
+    #[arg(long, requires = "repo", value_name = "NAME", value_parser = object_name)]
     secret: Option<String>,
     /// How often to ask the repository for news, as `30s` (the default).
     #[arg(long, requires = "repo", value_name = "DURATION", value_parser = checked_duration)]
@@ -206,6 +206,14 @@ fn print(text: &str) -> Result<(), Failure> {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// As Kubernetes names most objects (RFC 1123, a subdomain).
+fn object_name(text: &str) -> Result<String, String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let labelled = |label: &str| label.bytes().all(|byte| inner(byte) || byte == b'-') && !label.starts_with('-') && !label.ends_with('-');
+    let fits = text.len() <= 253 && text.split('.').all(|label| !label.is_empty() && labelled(label));
+    if fits { Ok(text.to_owned()) } else { Err("a name in Kubernetes has small letters, digits, `-` and `.` only, as my-fleet".to_owned()) }
 }
 
 fn checked_duration(text: &str) -> Result<String, String> {

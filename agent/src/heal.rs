@@ -116,8 +116,13 @@ impl Leader {
             Err(refusal) => Err((refusal, Vec::new())),
         };
         if let Err((refusal, fields)) = looked {
-            self.state.borrow_mut().suspects.insert(id.clone(), suspect);
-            self.refused(job.app, id, &refusal.to_string(), fields);
+            self.state.borrow_mut().suspects.restore(id, suspect);
+            if refusal.is_transient() {
+                // It says nothing about the object, and passes.
+                self.state.borrow_mut().put_off(std::slice::from_ref(id), Timestamp::now());
+            } else {
+                self.refused(job.app, id, &refusal.to_string(), fields);
+            }
         }
     }
 

@@ -567,7 +567,7 @@ impl<'a> Helm<'a> {
             leader.changed.notify_waiters();
         }
         if std::mem::replace(&mut self.quiet, quiet) && !quiet {
-            (self.done, self.woken_by) = (None, Cause::Retry);
+            (self.done, self.woken_by) = (None, Cause::Start);
             leader.state.borrow_mut().reconsider(now);
         }
     }

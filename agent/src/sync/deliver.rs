@@ -109,7 +109,8 @@ impl Leader {
         let word = Word { app: said || app.prune || course.prune_allowed, ..Word::default() };
         let job = Job { again: course.again && !course.hold, hold: course.hold, ..Job::new(&app.name, &rendered) };
         let (delivery, prune) = self.bring(&job, &word).await?;
-        self.record(app, delivery, Some((rendered.inputs, print)));
+        // While nothing may be changed nothing was brought either: it is due as soon as it may.
+        self.record(app, delivery, Some((rendered.inputs, print)).filter(|_| !course.hold));
         Ok(Some((app.name.clone(), prune)))
     }
 
