@@ -192,12 +192,14 @@ impl Teller<'_> {
         let (word, message, shown) = told(report, state.source_error.as_deref());
         let generation = self.leader.sync.metadata.generation;
         let applied = state.applied_at.map(|time| time.to_string());
+        let known = Some(&telling.written).filter(|known| known.url.as_ref() == Some(&self.url())).cloned().unwrap_or_default();
         let revision = RevisionStatus { short: state.short.clone(), commit: state.commit.clone(), applied };
         SyncStatus {
             observed_generation: generation,
             state: Some(word.as_str().to_owned()),
             message: Some(message),
-            revision: (!state.commit.is_empty()).then_some(revision),
+            // Until this leader knows better, what the last one said: in a freeze it is what drift is told of.
+            revision: (!state.commit.is_empty()).then_some(revision).or(known.revision),
             url: Some(self.url()),
             objects: Some(i64::try_from(report.objects).unwrap_or(i64::MAX)),
             cluster: Some(state.cluster.clone()),
