@@ -139,7 +139,12 @@ impl Run<'_> {
         for part in case.script.iter().skip(skip) {
             match part {
                 Part::Step(step) => self.step(case, step).await?,
-                Part::Told(told) => until("it to be told", SOON, async || self.told(case, told)).await?,
+                Part::Told(told) => {
+                    let heard = until("it to be told", SOON, async || self.told(case, told)).await;
+                    let Err(trouble) = heard else { continue };
+                    let state = self.restored(case).await.err().map_or_else(|| "as Git says".to_owned(), |error| error.to_string());
+                    return Err(Trouble::new(format!("{trouble}\n  the object: {state}")));
+                }
                 Part::Git(objects) => self.push(case, objects).await?,
                 Part::End(_) => {}
             }

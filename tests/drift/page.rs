@@ -18,6 +18,8 @@
 //! "while the agent is away" stops the agent for the steps, "left to others" leaves what is told and what must be then to the fences alone, "an apply is refused" and "an apply changes nothing" say that more than one apply is
 //! needed to heal.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use harness::{Result, Trouble, documents};
 use serde_json::{Map, Value, json};
 
@@ -104,7 +106,7 @@ impl Case {
         } else if prose.contains("an apply changes nothing") {
             self.apply = Apply::ChangesNothing;
         }
-        let node_port = node_port(namespace).to_string();
+        let node_port = if section.fences.iter().any(|fence| fence.text.contains("NODEPORT")) { node_port() } else { String::new() };
         for fence in &section.fences {
             let [info, text] = [&fence.info, &fence.text].map(|text| text.replace("NAMESPACE", namespace).replace("NODEPORT", &node_port));
             self.fill(&info, &text).map_err(|error| error.while_doing(format!("line {}: `{}`", fence.line, fence.info)))?;
@@ -169,9 +171,10 @@ impl Case {
     }
 }
 
-/// A port of the case's own: all Services of a cluster share them. 30000 to 30085 are those that the API server gives out last.
-fn node_port(namespace: &str) -> u32 {
-    30_100 + namespace.bytes().fold(7_u32, |sum, byte| (sum * 31 + u32::from(byte)) % 2_600)
+/// A port that no other case has: all Services of a cluster share them. The API server gives out the first 86 last.
+fn node_port() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(30_000);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 #[derive(Default)]
