@@ -2,7 +2,7 @@
 //!
 //! One loop owns everything that happens to the Sync; a sync runs beside it and is dropped when a newer commit makes it pointless.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
@@ -248,7 +248,7 @@ impl Agent {
             healing: RefCell::default(),
             policy,
             freeze,
-            kept: RefCell::new(kept),
+            kept: Cell::new(0),
         };
         let identity = self.config.identity.clone();
         let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
