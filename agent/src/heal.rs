@@ -26,6 +26,9 @@ const TIDY_TRIES: usize = 8;
 /// The path that is told where the whole object is gone.
 const DELETED: &str = "deleted";
 
+/// How often an object is looked at again because somebody writes while it is healed; then it is written whatever it is.
+const LOOKS: usize = 5;
+
 /// One object that is looked at.
 struct Case<'a> {
     job: &'a Job<'a>,
@@ -107,7 +110,10 @@ impl Leader {
         let id = &item.wanted.id;
         let Some(suspect) = self.state.borrow_mut().suspects.remove(id) else { return };
         let looked = match self.case(job, item, suspect.clone()).await {
-            Ok(Some(case)) => self.treat(&case).await.map_err(|refusal| (refusal, self.unmet(&case, case.drifted.as_ref()))),
+            Ok(Some(mut case)) => {
+                let treated = self.treat(&mut case).await;
+                treated.map_err(|refusal| (refusal, self.unmet(&case, case.drifted.as_ref())))
+            }
             Ok(None) => {
                 let live = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok());
                 self.state.borrow_mut().drifts.silence(id, live.as_ref().map(drift::raw));
@@ -144,7 +150,7 @@ impl Leader {
         Ok(Some(Case { job, item, resource, policy, body, suspect, drifted }))
     }
 
-    async fn treat(&self, case: &Case<'_>) -> Result<(), Refusal> {
+    async fn treat(&self, case: &mut Case<'_>) -> Result<(), Refusal> {
         let heals = case.policy.mode == Mode::Heal && !self.is_quiet(Timestamp::now());
         if heals { self.put_right(case).await } else { self.only_tell(case).await }
     }
@@ -157,12 +163,12 @@ impl Leader {
         Ok(())
     }
 
-    async fn put_right(&self, case: &Case<'_>) -> Result<(), Refusal> {
+    async fn put_right(&self, case: &mut Case<'_>) -> Result<(), Refusal> {
         let before = self.state.borrow().objects.get(case.id()).map(|record| record.baseline.live).unwrap_or_default();
-        let mut applied = self.apply_again(case).await;
+        let mut applied = self.apply_to_seen(case).await;
         if let Some(patch) = self.repair(case, &applied, before).await? {
             self.hands.repair(&case.resource, case.id(), &patch).await?;
-            applied = self.apply_again(case).await;
+            applied = self.apply_again(case, None).await;
         }
         let applied = applied?;
         self.accept(case, &applied, before)?;
@@ -207,10 +213,24 @@ impl Leader {
         live.map(|live| fields(drift::unmet(&case.body, live), live, counts)).unwrap_or_default()
     }
 
-    async fn apply_again(&self, case: &Case<'_>) -> Result<Applied, Refusal> {
+    /// Applies to the very state that was seen. If somebody has written since, that is seen first, so that nothing is overwritten untold.
+    async fn apply_to_seen(&self, case: &mut Case<'_>) -> Result<Applied, Refusal> {
+        for _ in 0..LOOKS {
+            let Some(seen) = case.drifted.as_ref().and_then(version) else { break };
+            match self.apply_again(case, Some(seen)).await {
+                Err(Refusal::Conflict { owners, .. }) if owners.is_empty() => {
+                    case.drifted = self.hands.get(&case.resource, case.id()).await?;
+                }
+                applied => return applied,
+            }
+        }
+        self.apply_again(case, None).await
+    }
+
+    async fn apply_again(&self, case: &Case<'_>, only: Option<u64>) -> Result<Applied, Refusal> {
         let _permit = self.flight.acquire().await.map_err(|_| Refusal::LeaseLost)?;
         let body = drift::sendable(&case.body, &case.policy, case.drifted.as_ref());
-        let applying = Applying { replace: false, applyset: &self.mark.applyset, known: None, force: true };
+        let applying = Applying { replace: false, applyset: &self.mark.applyset, force: true, only, ..Applying::default() };
         self.hands.apply(&case.resource, &body, &applying).await
     }
 
@@ -341,14 +361,14 @@ impl Leader {
 
     /// Whether what was applied is not as it was written down last.
     pub(crate) fn has_news_to_keep(&self) -> bool {
-        *self.kept.borrow() != self.state.borrow().baselines()
+        self.kept.get() != self.state.borrow().applies
     }
 
     /// Writes down what was applied, for the next process.
     pub(crate) async fn keep(&self) -> Result<(), Refusal> {
-        let baselines = self.state.borrow().baselines();
+        let (baselines, applies) = (self.state.borrow().baselines(), self.state.borrow().applies);
         self.cluster.keep_baselines(&self.sync, &baselines.encode()).await?;
-        *self.kept.borrow_mut() = baselines;
+        self.kept.set(applies);
         Ok(())
     }
 }

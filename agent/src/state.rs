@@ -91,6 +91,8 @@ pub struct State {
     pub suspects: Suspects,
     /// Objects that are not as Git says, as it was told.
     pub drifts: Drifts,
+    /// How often a baseline has changed.
+    pub applies: u64,
     /// States of objects, with their apps, that our own applies have overwritten before they were seen.
     pub overwritten: Vec<(String, ObjectId, Box<RawValue>)>,
     /// Objects that were healed lately, and how often.
@@ -190,6 +192,8 @@ impl State {
         let record = self.objects.get_mut(&live.id)?;
         let before = record.baseline;
         (record.wanted, record.baseline, record.before) = (Wanted::Applied, Baseline { body, live: live.print.hash }, before.live);
+        self.applies += 1;
+        self.drifts.applied(&live.id);
         let suspect = self.suspects.remove(&live.id);
         let (id, version, hash) = (live.id.clone(), live.version, live.print.hash);
         // The event of our own write may have come before its answer, and others after it.
@@ -241,6 +245,7 @@ impl State {
             return false;
         }
         (record.wanted, record.baseline) = (Wanted::Applied, baseline);
+        self.applies += 1;
         true
     }
 

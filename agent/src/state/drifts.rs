@@ -155,6 +155,13 @@ impl Drifts {
         true
     }
 
+    /// Git's word was applied over it. A fight goes on: that the object is right now is our own doing.
+    pub fn applied(&mut self, id: &ObjectId) {
+        if self.present.get(id).is_none_or(|drift| drift.fate != Fate::Fighting) {
+            self.forget(id);
+        }
+    }
+
     /// Fights in which nothing has happened for long enough are over.
     pub fn calm_down(&mut self, now: Timestamp) {
         let is_calm = |drift: &&Drift| drift.fate == Fate::Fighting && drift.until.is_some_and(|until| until <= now);

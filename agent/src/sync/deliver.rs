@@ -356,11 +356,11 @@ impl Leader {
         if job.hold {
             return Ok(Brought::Left);
         }
-        let body = self.sendable(job, item, &resource, body).await?;
+        let policy = self.policy_of(job, item)?;
         let known = self.state.borrow().objects.get(&item.wanted.id).map(|record| record.version.to_string());
         let replace = job.object(item).annotation(api::REPLACE_ANNOTATION) == Some(api::ALLOW);
-        let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref(), force: false };
-        Ok(Brought::Applied(self.hands.apply(&resource, &body, &applying).await?, hash))
+        let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref(), ..Applying::default() };
+        Ok(Brought::Applied(self.apply_but(&policy, &resource, &body, &applying).await?, hash))
     }
 
     /// What is applied for an object, and how it is addressed.
@@ -389,15 +389,18 @@ impl Leader {
         Ok(if job.is_scaled(item) { policy.without_replicas() } else { policy })
     }
 
-    /// The body without what is left to others and was taken by them; only then the object has to be read.
-    async fn sendable(&self, job: &Job<'_>, item: &Item, resource: &Resource, body: Value) -> Result<Value, Refusal> {
-        let policy = self.policy_of(job, item)?;
-        let exists = self.state.borrow().objects.get(&item.wanted.id).is_some_and(|record| !record.uid.is_empty());
-        if !exists || !policy.leaves_something() {
-            return Ok(body);
+    /// Applies without what is left to others, once they have taken it. Only then does the object have to be read.
+    async fn apply_but(&self, policy: &Policy, resource: &Resource, body: &Value, applying: &Applying<'_>) -> Result<Applied, Refusal> {
+        if policy.leaves_something() {
+            match self.hands.apply(resource, body, &Applying { politely: true, ..applying.clone() }).await {
+                Err(Refusal::Conflict { .. }) => {}
+                applied => return applied,
+            }
+            let text = |field: &str| body["metadata"][field].as_str().unwrap_or_default();
+            let live = self.hands.get(resource, &resource.id(text("namespace"), text("name"))).await?;
+            return self.hands.apply(resource, &drift::sendable(body, policy, live.as_ref()), applying).await;
         }
-        let live = self.hands.get(resource, &item.wanted.id).await?;
-        Ok(drift::sendable(&body, &policy, live.as_ref()))
+        self.hands.apply(resource, body, applying).await
     }
 
     /// Those of an app's objects that are named, as they would be applied.
