@@ -66,7 +66,8 @@ async fn what_is_only_reported_is_on_the_commit_until_it_is_gone() -> Result {
     world.until_state(&world.first, "Drifted").await?;
     edit(site, "a", json!({"data": {"value": "3"}})).await?;
     let third = |told: &Value| told["fields"][0]["is"] == "3";
-    site.until_sync("to tell of the second change", |sync| sync["status"]["drift"].as_array().is_some_and(|all| all.iter().any(third))).await?;
+    site.until_sync("to tell of the second change", |sync| sync["status"]["drift"].as_array().is_some_and(|all| all.iter().any(third)))
+        .await?;
     assert_eq!(site.get("v1", "ConfigMap", "a").await?.map(|object| text(&object).to_owned()).as_deref(), Some("3"), "it is left as it is");
     edit(site, "a", json!({"data": {"value": "1"}})).await?;
     world.until_status(&world.first, "success").await?;

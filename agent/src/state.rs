@@ -619,7 +619,15 @@ mod tests {
     }
 
     fn live(name: &str, uid: &str, version: u64, health: Health) -> Sighting {
-        Sighting { id: id(name), uid: uid.into(), version, generation: 1, app: "shop".into(), health, print: Print { hash: 1, entry: Entry::Ours } }
+        Sighting {
+            id: id(name),
+            uid: uid.into(),
+            version,
+            generation: 1,
+            app: "shop".into(),
+            health,
+            print: Print { hash: 1, entry: Entry::Ours },
+        }
     }
 
     /// A state that has begun a commit with these apps and their objects.

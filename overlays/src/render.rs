@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Errors, Stage};
+use crate::explain::trail::Watched;
 use crate::fields::Config;
 use crate::layer::Kustomization;
 use crate::manifest::Manifest;
@@ -24,6 +25,7 @@ mod load;
 mod plain;
 mod provenance;
 mod steps;
+mod watch;
 
 pub(crate) use provenance::Note;
 
@@ -88,11 +90,23 @@ impl Inputs {
 /// # Errors
 /// All that is wrong and can be told apart: errors of several files at once, errors of steps one at a time.
 pub fn render(tree: &dyn Tree, root: &RepoPath, options: &Options, cache: &mut Cache) -> Result<Rendered, Errors> {
+    render_watching(tree, root, options, cache, None)
+}
+
+/// As [`render`]; objects that are to be explained keep what each step made of them.
+pub(crate) fn render_watching(
+    tree: &dyn Tree,
+    root: &RepoPath,
+    options: &Options,
+    cache: &mut Cache,
+    watched: Option<Watched>,
+) -> Result<Rendered, Errors> {
     let mut build = Build {
         source: Source::new(tree, cache, options.restrict),
         schemas: Schemas::default(),
         has_schemas: false,
         noted_from: None,
+        watched,
         entered: 0,
     };
     let outcome = build.root(root, options);
@@ -139,6 +153,8 @@ struct Build<'a> {
     has_schemas: bool,
     /// The root's directory, if its `buildMetadata` asks for anything.
     noted_from: Option<RepoPath>,
+    /// The objects that are to be explained.
+    watched: Option<Watched>,
     /// How many layers were read, each as often as it is included.
     entered: usize,
 }

@@ -1,16 +1,17 @@
 //! Runs the pages of `tests/cases`: prose, the files of a tree, and what becomes of it.
 //!
 //! A page is Markdown. A fence with a path is a file; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
-//! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. Each `##` is a case of its
-//! own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
+//! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. "Explain `deployment/web`" and
+//! "field `spec.replicas`" ask for what made it, which is `explained`. Each `##` is a case of its own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use overlays::explain::{self, Query};
 use overlays::tree::Fixture;
-use overlays::{Cache, Options, Order, RepoPath, Restriction, render};
+use overlays::{Cache, Errors, Look, Options, Order, RepoPath, Restriction, render};
 
 #[derive(Default)]
 struct Case {
@@ -18,6 +19,8 @@ struct Case {
     tree: Fixture,
     root: RepoPath,
     options: Options,
+    /// The object that is explained, and the field.
+    asked: Option<(String, String)>,
     /// The lines of the page between which the expectation stands.
     expectation: Option<(usize, usize)>,
     expected: String,
@@ -25,6 +28,12 @@ struct Case {
 
 impl Case {
     fn outcome(&self) -> String {
+        if let Some((object, field)) = &self.asked {
+            return match self.explained(object, field) {
+                Ok(text) => format!("```text explained\n{text}```\n"),
+                Err(errors) => format!("```text error\n{errors}```\n"),
+            };
+        }
         let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default());
         match rendered.and_then(|rendered| rendered.manifest.to_yaml()) {
             Ok(yaml) => format!("```yaml rendered\n{yaml}```\n"),
@@ -32,7 +41,19 @@ impl Case {
         }
     }
 
+    fn explained(&self, object: &str, field: &str) -> Result<String, Errors> {
+        let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default())?;
+        let objects = rendered.manifest.objects();
+        let at = explain::find(&Query::new(object, None).unwrap(), objects)?;
+        let found = explain::explain(&self.tree, &self.root, &self.options, &mut Cache::default(), &objects[at], field)?;
+        Ok(found.text(&Look::plain()))
+    }
+
     fn read_prose(&mut self, line: &str) {
+        let quoted = |word: &str| Some(line.split_once(word)?.1.split_once('`')?.0.to_owned());
+        if let Some(object) = quoted("Explain `") {
+            self.asked = Some((object, quoted("field `").unwrap_or_default()));
+        }
         if let Some(rest) = line.split("Render `").nth(1)
             && let Some((root, _)) = rest.split_once('`')
         {
@@ -69,7 +90,7 @@ fn cases(page: &str) -> Vec<Case> {
             writeln!(content, "{line}").unwrap();
         }
         match info.split_once(' ').map(|(_, name)| name) {
-            Some("rendered" | "error") => {
+            Some("rendered" | "error" | "explained") => {
                 case.expected = format!("{line}\n{content}```\n");
                 case.expectation = Some((number, end));
             }

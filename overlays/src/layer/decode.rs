@@ -267,7 +267,7 @@ fn unknown(key: &str, mark: Mark, fields: &[&str]) -> Wrong {
 }
 
 /// How many characters must be added, removed or changed to make one text of another.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::provenance::note_step;
-use super::{Accumulated, Build, Layer};
+use super::{Accumulated, Build, Layer, watch};
 use crate::error::{Error, Errors, Stage};
 use crate::generate::{self, Behavior, Kind as Generated};
 use crate::layer::Placed;
@@ -187,6 +187,8 @@ impl Build<'_> {
                 absorb(objects, object, behavior)
             });
             errors.extend(outcome.err().map(|error| generate::place(&self.source, kind, &layer.file, error, generator.mark)));
+            let field = if kind == Generated::Secret { "secretGenerator" } else { "configMapGenerator" };
+            self.watch(objects, || watch::asked(field, &layer.file, generator.mark));
         }
         let helm = kustomization.helm_charts.first().map(|chart| chart.mark);
         let helm = helm.or_else(|| kustomization.helm_chart_inflation_generator.first().map(|chart| chart.mark));
@@ -205,6 +207,7 @@ impl Build<'_> {
             let outcome = step.apply(&mut into.objects, &self.schemas);
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
             note_step(&mut into.objects, self.own_note(layer, step.kind()).as_ref());
+            self.watch(&mut into.objects, || watch::asked(watch::field(&step, layer, mark), &layer.file, mark));
         }
         self.run_transformers(layer, above, &layer.kustomization.transformers, into)
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::accumulate::absorb;
 use super::provenance::note_step;
-use super::{Accumulated, Build, Layer};
+use super::{Accumulated, Build, Layer, watch};
 use crate::error::{Error, Errors, Stage};
 use crate::fields::config::NameReference;
 use crate::fields::{Config, FieldSpec, Gvk};
@@ -159,6 +159,7 @@ impl Build<'_> {
         for (object, mark) in self.described(layer, above, &layer.kustomization.generators)? {
             let outcome = self.run_generator(layer, &object, mark, &mut into.objects);
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
+            self.watch(&mut into.objects, || watch::asked(object.kind(), &object.origin().file, object.body().mark));
         }
         Ok(())
     }
@@ -213,12 +214,13 @@ impl Build<'_> {
         for (object, mark) in &described {
             let made = self.described_steps(layer, object, *mark);
             let made = made.map_err(|error| self.source.place(error, &layer.file, *mark))?;
-            steps.push((made, self.described_note(object), *mark));
+            steps.push((made, object, *mark));
         }
-        for (steps, note, mark) in steps {
+        for (steps, object, mark) in steps {
             let outcome = steps.iter().try_for_each(|step| step.apply(&mut into.objects, &self.schemas));
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
-            note_step(&mut into.objects, note.as_ref());
+            note_step(&mut into.objects, self.described_note(object).as_ref());
+            self.watch(&mut into.objects, || watch::asked(object.kind(), &object.origin().file, object.body().mark));
         }
         Ok(())
     }
