@@ -4,19 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use overlays::path::RepoPath;
-use overlays::tree::{Dir, Tree};
-use overlays::{Cache, Options, Order, Restriction};
+use overlays::{Cache, Errors, Options, Order, Restriction};
 
 use crate::api::ClusterSpec;
 use crate::config::{AgentConfig, ClusterConfig, LogConfig, LogFormat};
 use crate::facts::Facts;
-use crate::fleet::{self, Root};
-use crate::{agent, dev, install, sync};
+use crate::fleet::Root;
+use crate::local::{self, Place, Wanted};
+use crate::{agent, dev, explain, install};
 
 /// The same workloads on every cloud, from one Git repository, and the proof on the commit.
 #[derive(Parser)]
@@ -34,6 +34,10 @@ enum Command {
     Run(AgentConfig),
     /// Print what a kustomization or a fleet renders to, as `kustomize build` does.
     Render(Render),
+    /// Tell what made an object, or one of its fields: each file and step that changed it, the winner last.
+    ///
+    /// Exit codes: 0 told, 1 it does not render or has no such object or field, 2 wrong usage.
+    Explain(explain::Explain),
     /// Print the manifests that install the agent and a first Sync.
     Install(Install),
     /// Print the CustomResourceDefinition of Sync.
@@ -52,30 +56,58 @@ enum OrderArg {
 }
 
 /// Which files a kustomization may read.
-#[derive(Clone, Copy, ValueEnum)]
-enum RestrictorArg {
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RestrictorArg {
     /// Files below its own directory.
     Root,
     /// Files anywhere in the repository.
     None,
 }
 
-#[derive(Args)]
-struct Render {
-    /// The directory of a kustomization.
-    #[arg(value_name = "DIR", required_unless_present = "repo")]
-    dir: Option<PathBuf>,
-    /// In which order objects are printed.
-    #[arg(long, value_enum, default_value = "legacy")]
-    order: OrderArg,
-    /// Which files a kustomization may read.
-    #[arg(long, value_enum, default_value = "root")]
-    load_restrictor: RestrictorArg,
-    /// Take a directory without a kustomization file for one of plain manifests, as the agent does.
-    #[arg(long)]
-    plain: bool,
-    /// A repository with a fleet file: prints what a cluster with the facts below gets.
-    #[arg(long, value_name = "DIR", conflicts_with = "dir")]
+impl From<RestrictorArg> for Restriction {
+    fn from(arg: RestrictorArg) -> Self {
+        match arg {
+            RestrictorArg::Root => Self::Root,
+            RestrictorArg::None => Self::None,
+        }
+    }
+}
+
+/// When answers are coloured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ColourWhen {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ColourArgs {
+    /// When the answer is coloured.
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: ColourWhen,
+    #[arg(long, env = "NO_COLOR", hide = true, num_args = 0..=1, default_missing_value = "1")]
+    no_color: Option<String>,
+}
+
+impl ColourArgs {
+    pub(crate) fn is_wanted(&self) -> bool {
+        match self.color {
+            ColourWhen::Always => true,
+            ColourWhen::Never => false,
+            ColourWhen::Auto => self.no_color.as_ref().is_none_or(String::is_empty) && io::stdout().is_terminal(),
+        }
+    }
+}
+
+/// A fleet, and what the cluster is that is asked about.
+#[derive(Args, Debug)]
+pub(crate) struct FleetArgs {
+    /// A repository with a fleet file: what a cluster with the facts below gets.
+    #[arg(long, value_name = "DIR")]
     repo: Option<PathBuf>,
     /// The directory of the fleet file in the repository.
     #[arg(long, requires = "repo", default_value = "")]
@@ -95,9 +127,47 @@ struct Render {
     /// Another fact of the cluster, as `tier=gold`; may be repeated.
     #[arg(long, requires = "repo", value_name = "KEY=VALUE", value_parser = key_value)]
     label: Vec<(String, String)>,
-    /// Print this app only; may be repeated.
+    /// This app only; may be repeated.
     #[arg(long, requires = "repo", value_name = "NAME")]
     app: Vec<String>,
+}
+
+impl FleetArgs {
+    fn facts(&self) -> Facts {
+        let mut labels: BTreeMap<String, String> = self.label.iter().cloned().collect();
+        let known = [("provider", &self.provider), ("region", &self.region), ("environment", &self.environment)];
+        labels.extend(known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
+        Facts::default().overridden_by(&ClusterSpec { name: self.cluster.clone(), labels })
+    }
+
+    /// What is looked at: the fleet, or the directory if no fleet is named.
+    pub(crate) fn subject(&self, directory: &Path) -> Result<(Place, Wanted), Failure> {
+        let Some(repo) = &self.repo else {
+            let place = Place::of_directory(directory)?;
+            let wanted = Wanted::Directory(place.path.clone());
+            return Ok((place, wanted));
+        };
+        let wanted = Wanted::Fleet { path: RepoPath::new(&self.path)?, facts: Box::new(self.facts()), apps: self.app.clone() };
+        Ok((Place::of_repository(repo.clone()), wanted))
+    }
+}
+
+#[derive(Args)]
+struct Render {
+    /// The directory of a kustomization.
+    #[arg(value_name = "DIR", required_unless_present = "repo", conflicts_with = "repo")]
+    dir: Option<PathBuf>,
+    /// In which order objects are printed.
+    #[arg(long, value_enum, default_value = "legacy")]
+    order: OrderArg,
+    /// Which files a kustomization may read.
+    #[arg(long, value_enum, default_value = "root")]
+    load_restrictor: RestrictorArg,
+    /// Take a directory without a kustomization file for one of plain manifests, as the agent does.
+    #[arg(long)]
+    plain: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
     /// Print for each app the kustomization that its layers come to, which the real kustomize builds to the same objects.
     #[arg(long, requires = "repo")]
     as_kustomization: bool,
@@ -186,6 +256,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(config) => runtime()?.block_on(agent::run(config)),
         Command::Render(args) => render(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Install(args) => install(&args),
         Command::Crd => print(&install::crd()?),
         Command::Dev(args) => runtime()?.block_on(dev::run(&args.dir, &args.cluster, &args.namespace)),
@@ -197,7 +268,8 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).thread_stack_size(8 << 20).build()
 }
 
-fn print(text: &str) -> Result<(), Failure> {
+/// Writes data to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
@@ -219,55 +291,40 @@ impl Render {
                 OrderArg::Legacy => Order::Legacy,
                 OrderArg::None => Order::None,
             },
-            restrict: match self.load_restrictor {
-                RestrictorArg::Root => Restriction::Root,
-                RestrictorArg::None => Restriction::None,
-            },
-            plain_directories: self.plain || self.repo.is_some(),
+            restrict: self.load_restrictor.into(),
+            plain_directories: self.plain || self.fleet.repo.is_some(),
         }
-    }
-
-    fn facts(&self) -> Facts {
-        let mut labels: BTreeMap<String, String> = self.label.iter().cloned().collect();
-        let known = [("provider", &self.provider), ("region", &self.region), ("environment", &self.environment)];
-        labels.extend(known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
-        Facts::default().overridden_by(&ClusterSpec { name: self.cluster.clone(), labels })
     }
 }
 
 fn render(args: &Render) -> Result<(), Failure> {
-    match (&args.dir, &args.repo) {
-        (Some(dir), _) => {
-            let (tree, root) = Dir::covering(dir)?;
-            let rendered = overlays::render(&tree, &root, &args.options(), &mut Cache::default())?;
-            print(&rendered.manifest.to_yaml()?)
-        }
-        (None, Some(repo)) => render_fleet(args, &Dir::new(repo.clone())),
-        (None, None) => Err("a directory to render, or --repo, is needed".into()),
+    let directory = args.dir.clone().unwrap_or_default();
+    let (place, wanted) = args.fleet.subject(&directory)?;
+    if args.as_kustomization {
+        return as_kustomizations(&place, &wanted);
     }
+    let view = local::view(&place.files, &wanted, &args.options(), &mut Cache::default())?;
+    let mut errors = view.errors;
+    let mut documents = Vec::new();
+    for seen in &view.seen {
+        match seen.rendered.manifest.to_yaml() {
+            Ok(text) => documents.push(text),
+            Err(more) => errors.extend(more.0),
+        }
+    }
+    // Part of what is wanted, in a pipe to kubectl, would be taken for all of it.
+    if errors.is_empty() { print_parts(documents) } else { Err(Errors(errors).into()) }
 }
 
-fn render_fleet(args: &Render, tree: &dyn Tree) -> Result<(), Failure> {
-    let fleet = fleet::read(tree, &RepoPath::new(&args.path)?, "app")?;
-    let (apps, errors) = fleet.apps(tree, &args.facts());
-    let wanted: Vec<_> = apps.iter().filter(|app| args.app.is_empty() || args.app.contains(&app.name)).collect();
-    if let Some(name) = args.app.iter().find(|name| apps.iter().all(|app| app.name != **name)) {
-        return Err(format!(
-            "there is no app `{name}`; there are: {}",
-            apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ")
-        )
-        .into());
-    }
-    let mut cache = Cache::default();
-    let mut documents = Vec::new();
-    for app in wanted {
-        documents.push(match (&app.root, args.as_kustomization) {
-            (root, true) => as_kustomization(root),
-            (_, false) => sync::render(app, tree, &args.options(), &mut cache)?.manifest.to_yaml()?,
-        });
-    }
-    print(&documents.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join("---\n"))?;
-    if errors.is_empty() { Ok(()) } else { Err(overlays::Errors(errors.into_iter().map(|error| error.error).collect()).into()) }
+fn as_kustomizations(place: &Place, wanted: &Wanted) -> Result<(), Failure> {
+    let (parts, errors) = local::parts(&place.files, wanted)?;
+    print_parts(parts.iter().filter_map(|part| part.app.as_ref()).map(|app| as_kustomization(&app.root)).collect())?;
+    if errors.is_empty() { Ok(()) } else { Err(Errors(errors).into()) }
+}
+
+fn print_parts(mut documents: Vec<String>) -> Result<(), Failure> {
+    documents.retain(|text| !text.is_empty());
+    print(&documents.join("---\n"))
 }
 
 /// The kustomization that a person could have written, and where it would stand.

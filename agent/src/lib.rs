@@ -4,6 +4,9 @@ pub mod cli;
 pub mod config;
 pub mod install;
 pub mod dev;
+pub mod local;
+pub mod explain;
+pub mod blame;
 
 pub mod api;
 pub mod secret;
