@@ -2,6 +2,7 @@
 //!
 //! Nothing in this crate knows a network, a clock, an environment variable, a process or a cluster.
 
+pub mod diagnostic;
 pub mod diff;
 pub mod error;
 pub mod explain;

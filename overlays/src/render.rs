@@ -15,7 +15,7 @@ use crate::order::Order;
 use crate::patch::shape::Schemas;
 use crate::path::RepoPath;
 use crate::source::{Cache, Restriction, Source};
-use crate::tree::{ContentId, Tree, TreeError};
+use crate::tree::{Blob, ContentId, Tree, TreeError};
 use crate::vars::Vars;
 
 mod accumulate;
@@ -117,7 +117,10 @@ pub(crate) fn render_watching(
 }
 
 /// Remote bases are named together, once.
-fn with_missing(errors: Errors, mut missing: Vec<crate::error::Remote>) -> Errors {
+fn with_missing(mut errors: Errors, mut missing: Vec<crate::error::Remote>) -> Errors {
+    // A layer that two others include is wrong in both.
+    let mut told = std::collections::HashSet::new();
+    errors.0.retain(|error| told.insert(format!("{error} {:?}", error.place().map(|place| &place.origin))));
     if missing.is_empty() {
         return errors;
     }
@@ -140,6 +143,8 @@ struct Layer {
     directory: RepoPath,
     /// The kustomization file.
     file: RepoPath,
+    /// What stands in it.
+    text: Blob,
     /// The number by which marks name it.
     number: u32,
     kustomization: Kustomization,

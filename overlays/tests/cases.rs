@@ -2,7 +2,7 @@
 //!
 //! A page is Markdown. A fence with a path is a file; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
 //! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. "Explain `deployment/web`" and
-//! "field `spec.replicas`" ask for what made it, which is `explained`. Each `##` is a case of its own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
+//! "field `spec.replicas`" ask for what made it, which is `explained`; "with codes" prints errors as the command line does. Each `##` is a case of its own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
@@ -21,6 +21,7 @@ struct Case {
     options: Options,
     /// The object that is explained, and the field.
     asked: Option<(String, String)>,
+    with_codes: bool,
     /// The lines of the page between which the expectation stands.
     expectation: Option<(usize, usize)>,
     expected: String,
@@ -37,6 +38,7 @@ impl Case {
         let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default());
         match rendered.and_then(|rendered| rendered.manifest.to_yaml()) {
             Ok(yaml) => format!("```yaml rendered\n{yaml}```\n"),
+            Err(errors) if self.with_codes => format!("```text error\n{}```\n", errors.text(&Look::plain())),
             Err(errors) => format!("```text error\n{errors}```\n"),
         }
     }
@@ -62,6 +64,7 @@ impl Case {
         if line.contains("in legacy order") {
             self.options.order = Order::Legacy;
         }
+        self.with_codes |= line.contains("with codes");
         if line.contains("without load restriction") {
             self.options.restrict = Restriction::None;
         }

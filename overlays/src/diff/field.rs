@@ -151,11 +151,14 @@ fn segments(text: &str) -> Vec<Segment> {
             rest = after;
             continue;
         }
-        let end = rest.find(['.', '[']).filter(|end| *end > 0).unwrap_or(if rest.starts_with(['.', '[']) { 1 } else { rest.len() });
-        let (segment, after) = rest.split_at(end);
-        if !matches!(segment, "." | "[") {
-            segments.push(Segment { text: segment.to_owned(), is_whole: false });
+        if let Some(after) = rest.strip_prefix('.') {
+            rest = after;
+            continue;
         }
+        // A bracket that is never closed is part of a name that is nowhere.
+        let end = rest.find(['.', '[']).filter(|end| *end > 0).unwrap_or(rest.len());
+        let (segment, after) = rest.split_at(end);
+        segments.push(Segment { text: segment.to_owned(), is_whole: false });
         rest = after;
     }
     segments

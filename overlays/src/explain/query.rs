@@ -3,7 +3,6 @@
 //! It must not know what is done with it.
 
 use crate::error::{Error, Stage};
-use crate::layer::decode::distance;
 use crate::look::place;
 use crate::object::Object;
 
@@ -141,7 +140,7 @@ fn listed<'o>(objects: impl Iterator<Item = &'o Object>) -> String {
 /// The name that was most likely meant.
 pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let wanted: String = name.to_lowercase().chars().take(64).collect();
-    let near = |other: &&str| distance(&wanted, &other.to_lowercase().chars().take(64).collect::<String>());
+    let near = |other: &&str| strsim::osa_distance(&wanted, &other.to_lowercase().chars().take(64).collect::<String>());
     names
         .map(|other| (near(&other), other))
         .filter(|(far, other)| *far <= 1 + other.chars().count().min(wanted.chars().count()) / 4)

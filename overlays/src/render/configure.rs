@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::accumulate::absorb;
 use super::provenance::note_step;
 use super::{Accumulated, Build, Layer, watch};
+use crate::diagnostic::Code;
 use crate::error::{Error, Errors, Stage};
 use crate::fields::config::NameReference;
 use crate::fields::{Config, FieldSpec, Gvk};
@@ -326,7 +327,7 @@ fn namespace(described: &Described, fields: Vec<FieldSpec>, mark: Mark) -> Resul
 fn check_builtin(object: &Object) -> Result<(), Error> {
     let refused = |what: &str, hint: &str| {
         let message = format!("{what}: that would run a program");
-        Err(Error::new(Stage::Transform, message).at(object.origin().clone()).hint(hint))
+        Err(Error::new(Stage::Transform, message).code_is(Code::Program).at(object.origin().clone()).hint(hint))
     };
     let annotation = |name| object.annotation(name).is_some();
     if annotation("config.kubernetes.io/function") || annotation("config.k8s.io/function") {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::{Accumulated, Build, Fingerprint, Options, provenance, watch};
+use crate::diagnostic::Code;
 use crate::error::{Error, Errors, Stage};
 use crate::fields::edit;
 use crate::layer::{LegacySortOptions, SortOptions};
@@ -52,7 +53,9 @@ impl Build<'_> {
         let root = match self.source.resolve(root)? {
             Some((root, Kind::Directory)) => root,
             Some((_, Kind::File)) => return Err(Error::new(Stage::Layer, format!("`{root}` is a file; a directory is needed here")).into()),
-            None => return Err(Error::new(Stage::Layer, format!("the directory `{root}` does not exist")).into()),
+            None => {
+                return Err(Error::new(Stage::Layer, format!("the directory `{root}` does not exist")).code_is(Code::PathMissing).into());
+            }
         };
         let root = &root;
         if options.plain_directories && self.kustomization_file(root)?.is_none() {
@@ -108,7 +111,10 @@ fn check(objects: &[Object]) -> Result<(), Error> {
     }
     let Some((one, other)) = duplicate(objects) else { return Ok(()) };
     let message = format!("two objects have become {}: those at {} and at {}", one.id(), one.origin(), other.origin());
-    Err(Error::new(Stage::Transform, message).at(other.origin().clone()).hint("look at what renames them: prefixes, patches, hashes"))
+    Err(Error::new(Stage::Transform, message)
+        .code_is(Code::DuplicateObject)
+        .at(other.origin().clone())
+        .hint("look at what renames them: prefixes, patches, hashes"))
 }
 
 fn sort(objects: &mut [Object], sorting: Option<&SortOptions>, order: Order) -> Result<(), String> {

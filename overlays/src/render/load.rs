@@ -54,7 +54,7 @@ impl Build<'_> {
         }
         kustomization.modernize();
         let number = self.source.number(&file);
-        let layer = Layer { directory: directory.clone(), file, number, kustomization };
+        let layer = Layer { directory: directory.clone(), file, text: blob, number, kustomization };
         self.check_kind(&layer)?;
         self.take_schemas(&layer, is_root)?;
         Ok(layer)

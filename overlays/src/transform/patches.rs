@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use super::about;
+use crate::diagnostic::Code;
 use crate::error::{Error, Stage};
+use crate::explain::query::nearest;
 use crate::fields::edit;
 use crate::layer::PatchOptions;
 use crate::object::{Id, Object, Origin};
@@ -26,6 +28,13 @@ impl Document {
     /// A document whose marks name its file.
     pub(crate) fn new(body: Node, origin: Origin) -> Self {
         Self { object: Object::new(Arc::new(body), origin) }
+    }
+
+    /// Where it says the name of the object that it is for.
+    fn named_at(&self) -> Origin {
+        let mark = self.object.body().at(&["metadata", "name"]).map(|name| name.mark).filter(|mark| mark.line > 0);
+        let own = self.object.origin();
+        mark.map_or_else(|| own.clone(), |mark| Origin { file: own.file.clone(), line: mark.line, column: mark.column })
     }
 
     fn replaces_root(&self) -> bool {
@@ -130,25 +139,35 @@ fn only_target(objects: &mut Objects, document: &Document) -> Result<usize, Erro
     match found.as_slice() {
         [at] => Ok(*at),
         [] => Err(Error::new(Stage::Transform, format!("the patch is for {id}, and there is no such object"))
-            .at(document.object.origin().clone())
-            .hint(nearest(objects, &id))),
+            .code_is(Code::PatchTargetMissing)
+            .at(document.named_at())
+            .hint(meant(objects, &id))),
         [one, other, ..] => {
             let place = |at: &usize| objects.get(*at).map(|object| object.origin().to_string()).unwrap_or_default();
             let message = format!("the patch is for {id}, and that may be either of two objects ({} and {})", place(one), place(other));
-            Err(Error::new(Stage::Transform, message).at(document.object.origin().clone()))
+            Err(Error::new(Stage::Transform, message).code_is(Code::PatchTargetAmbiguous).at(document.object.origin().clone()))
         }
     }
 }
 
 /// What may be meant by a patch without an object.
-fn nearest(objects: &mut Objects, id: &Id<'_>) -> String {
+fn meant(objects: &mut Objects, id: &Id<'_>) -> String {
     let named = objects.named(id.name);
-    let other = named.iter().filter_map(|at| objects.get(*at)).find(|object| object.kind() == id.kind && !object.is_gone());
-    match other {
+    let there = |object: &&Object| !object.is_gone();
+    let named: Vec<&Object> = named.iter().filter_map(|at| objects.get(*at)).filter(there).collect();
+    let said = |object: &Object| format!("{} in {}", object.id(), object.origin());
+    match named.iter().find(|object| object.kind() == id.kind) {
         Some(object) if object.api_version() != format!("{}/{}", id.group, id.version).trim_start_matches('/') => {
-            format!("{} is there with apiVersion `{}`", object.id(), object.api_version())
+            return format!("{} is there with apiVersion `{}`", said(object), object.api_version());
         }
-        Some(object) => format!("{} is there in another namespace", object.id()),
+        Some(object) => return format!("{} is there, in another namespace", said(object)),
+        None => {}
+    }
+    let of_kind = || objects.list().iter().filter(there).filter(|object| object.kind() == id.kind);
+    let near = nearest(id.name, of_kind().flat_map(|object| object.ids().map(|id| id.name)));
+    let near = near.and_then(|name| of_kind().find(|object| object.ids().any(|id| id.name == name)));
+    match near.or(named.first().copied()) {
+        Some(object) => format!("there is {}", said(object)),
         None => "a patch names the apiVersion, kind, name and namespace of an object of this layer's resources".to_owned(),
     }
 }
