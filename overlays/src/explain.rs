@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::diff::changes::{Change, changes};
 use crate::diff::shown::shown;
-use crate::diff::{FieldPath, NoField};
+use crate::diff::{Changed, FieldPath, NoField, place_in};
 use crate::error::{Error, Errors, Stage};
 use crate::fields::edit;
 use crate::look::Look;
@@ -16,7 +16,7 @@ use crate::path::RepoPath;
 use crate::render::{Options, render_watching};
 use crate::source::Cache;
 use crate::tree::Tree;
-use crate::yaml::{Mark, Node};
+use crate::yaml::Node;
 
 pub mod query;
 mod text;
@@ -49,25 +49,6 @@ pub struct Link {
     pub asked: Option<Origin>,
     /// What it changed.
     pub changes: Vec<Changed>,
-}
-
-/// A field, and what a step made of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Changed {
-    /// The field.
-    pub field: FieldPath,
-    /// What it was; nothing if it was not there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<Json>,
-    /// What it became; nothing if it was removed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Json>,
-    /// Whether only the order of the items changed.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub is_order: bool,
-    /// Where it was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<Origin>,
 }
 
 /// Renders once more and tells what made a field of one of the objects; with an empty text, what made the object.
@@ -149,25 +130,9 @@ fn changed(object: &Object, snapshot: &Snapshot, change: &Change<'_>) -> Changed
         before: json(change.before),
         after: json(change.after),
         is_order: change.is_order,
+        place_before: None,
         place: written.or_else(|| snapshot.cause.asked.clone()),
     }
-}
-
-/// Where a field was written; for a map or list that a step made, where the first thing in it was. A map or list begins on the line
-/// below its key; what a reader looks for is the key. Line 0: nowhere.
-pub(crate) fn place_in(object: &Node, path: &FieldPath) -> Mark {
-    let Some(node) = path.of(object) else { return Mark::default() };
-    let above = path.0.split_last().and_then(|(_, above)| FieldPath(above.to_vec()).of(object));
-    let key = above.and_then(|above| above.entries().iter().find(|entry| std::ptr::eq(&entry.value, node))).map(|entry| entry.key.mark);
-    key.filter(|key| node.text().is_none() && key.line > 0).unwrap_or_else(|| first_mark(node))
-}
-
-fn first_mark(node: &Node) -> Mark {
-    if node.mark.line > 0 {
-        return node.mark;
-    }
-    let below = node.entries().iter().map(|entry| &entry.value).chain(node.items());
-    below.map(first_mark).find(|mark| mark.line > 0).unwrap_or_default()
 }
 
 impl Explanation {

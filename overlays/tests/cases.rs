@@ -2,7 +2,8 @@
 //!
 //! A page is Markdown. A fence with a path is a file; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
 //! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. "Explain `deployment/web`" and
-//! "field `spec.replicas`" ask for what made it, which is `explained`; "with codes" prints errors as the command line does. Each `##` is a case of its own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
+//! "field `spec.replicas`" ask for what made it, which is `explained`; "with codes" prints errors as the command line does; "Compare with `gcp`"
+//! renders another root too and prints what `differs`. Each `##` is a case of its own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use overlays::explain::{self, Query};
 use overlays::tree::Fixture;
-use overlays::{Cache, Errors, Look, Options, Order, RepoPath, Restriction, render};
+use overlays::{Cache, Errors, Look, Options, Order, RepoPath, Restriction, diff, render};
 
 #[derive(Default)]
 struct Case {
@@ -22,6 +23,7 @@ struct Case {
     /// The object that is explained, and the field.
     asked: Option<(String, String)>,
     with_codes: bool,
+    other: Option<RepoPath>,
     /// The lines of the page between which the expectation stands.
     expectation: Option<(usize, usize)>,
     expected: String,
@@ -36,6 +38,11 @@ impl Case {
             };
         }
         let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default());
+        if let (Some(other), Ok(before)) = (&self.other, &rendered) {
+            let after = render(&self.tree, other, &self.options, &mut Cache::default()).unwrap();
+            let differences = diff::compare(before.manifest.objects(), after.manifest.objects());
+            return format!("```text differs\n{}```\n", diff::text(&differences, &Look::plain()));
+        }
         match rendered.and_then(|rendered| rendered.manifest.to_yaml()) {
             Ok(yaml) => format!("```yaml rendered\n{yaml}```\n"),
             Err(errors) if self.with_codes => format!("```text error\n{}```\n", errors.text(&Look::plain())),
@@ -63,6 +70,9 @@ impl Case {
         }
         if line.contains("in legacy order") {
             self.options.order = Order::Legacy;
+        }
+        if let Some(other) = quoted("Compare with `") {
+            self.other = Some(RepoPath::new(&other).unwrap());
         }
         self.with_codes |= line.contains("with codes");
         if line.contains("without load restriction") {
@@ -93,7 +103,7 @@ fn cases(page: &str) -> Vec<Case> {
             writeln!(content, "{line}").unwrap();
         }
         match info.split_once(' ').map(|(_, name)| name) {
-            Some("rendered" | "error" | "explained") => {
+            Some("rendered" | "error" | "explained" | "differs") => {
                 case.expected = format!("{line}\n{content}```\n");
                 case.expectation = Some((number, end));
             }

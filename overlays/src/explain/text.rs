@@ -4,8 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Changed, Explanation, Link};
+use super::{Explanation, Link};
+use crate::diff::Changed;
 use crate::diff::shown::text;
+use crate::diff::text::values;
 use crate::look::{Look, Paint};
 
 /// How many fields are listed under one step.
@@ -66,23 +68,4 @@ fn listed(link: &Link, change: &Changed, look: &Look<'_>) -> String {
     let elsewhere = change.place.as_ref().filter(|place| link.asked.as_ref() != Some(place) && place.line > 0);
     let place = elsewhere.map(|place| format!("  {}", look.place(place))).unwrap_or_default();
     format!("      {}: {}{place}\n", change.field, values(change, look))
-}
-
-/// `2 -> 3`, `+ 3`, `- 2`.
-pub(crate) fn values(change: &Changed, look: &Look<'_>) -> String {
-    match (&change.before, &change.after) {
-        (Some(_), Some(after)) if change.is_order => look.paint(Paint::Changed, &format!("other order: {}", names(after))),
-        (Some(before), Some(after)) => {
-            format!("{} -> {}", look.paint(Paint::Removed, &text(before)), look.paint(Paint::Added, &text(after)))
-        }
-        (None, Some(after)) => look.paint(Paint::Added, &format!("+ {}", text(after))),
-        (Some(before), None) => look.paint(Paint::Removed, &format!("- {}", text(before))),
-        (None, None) => String::new(),
-    }
-}
-
-/// The names of the items of a list.
-fn names(list: &serde_json::Value) -> String {
-    let name = |item: &serde_json::Value| text(item.get("name").unwrap_or(item));
-    list.as_array().map(|items| items.iter().map(name).collect::<Vec<_>>().join(", ")).unwrap_or_default()
 }
