@@ -42,7 +42,7 @@ fn a_fleet_is_rendered_for_each_provider() -> Result {
 #[test]
 fn an_app_that_is_not_there_is_answered_with_those_that_are() -> Result {
     let told = refused(&["render", "--repo", "examples/fleet", "--app", "shopp"])?;
-    assert!(told.starts_with("error: there is no app `shopp`; there are: ") && told.contains("shop"), "{told}");
+    assert!(told.starts_with("error[kustomization]: there is no app `shopp`; there are: ") && told.contains("shop"), "{told}");
     Ok(())
 }
 
@@ -129,6 +129,117 @@ fn the_commit_of_each_line_is_told() -> Result {
     history.save("web.yaml", &format!("# {}", deployment(2)).replacen("# ", "# a word\n", 1).replace("replicas: 2", "replicas: 3"))?;
     assert!(blame("spec.replicas")?.contains("(not committed yet)"), "{}", blame("spec.replicas")?);
     assert!(blame("spec.paused")?.contains("add the shop"));
+    Ok(())
+}
+
+/// A kustomization with two mistakes.
+fn mistaken() -> Result<tempfile::TempDir> {
+    let directory = tempfile::tempdir()?;
+    let save = |file: &str, text: &str| std::fs::write(directory.path().join(file), text);
+    save("kustomization.yaml", "resources: [web.yaml]\npatches:\n- path: wbe.yaml\n- path: nowhere.yaml\n")?;
+    save("web.yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n")?;
+    save("wbe.yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: wbe\n")?;
+    std::fs::create_dir(directory.path().join(".git"))?;
+    Ok(directory)
+}
+
+#[test]
+fn all_mistakes_are_told_as_a_compiler_does() -> Result {
+    let directory = mistaken()?;
+    let told = refused(&["render", &directory.path().display().to_string()])?;
+    let expected = "error[patch-target-missing]: the patch is for Service wbe, and there is no such object\n --> wbe.yaml:4:9\n  |\n4 |   name: wbe\n  |         ^\nhelp: there is Service web in web.yaml:1\n";
+    assert!(told.contains(expected) && told.contains("error[path-missing]: `nowhere.yaml` does not exist"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn mistakes_can_be_had_as_json_and_sarif() -> Result {
+    let directory = mistaken()?;
+    let at = directory.path().display().to_string();
+    let told = |form: &str| -> Result<serde_json::Value> {
+        let output = plimsoll(&["render", &at, "--format", form])?;
+        assert_eq!(output.status.code(), Some(1));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let json = told("json")?;
+    let codes: Vec<_> = json["errors"].as_array().into_iter().flatten().map(|error| error["code"].clone()).collect();
+    assert_eq!(codes, ["path-missing", "patch-target-missing"]);
+    let sarif = told("sarif")?;
+    let place = &sarif["runs"][0]["results"][1]["locations"][0]["physicalLocation"];
+    assert_eq!((&place["artifactLocation"]["uri"], &place["region"]["startLine"]), (&"wbe.yaml".into(), &4.into()));
+    let fine: serde_json::Value = serde_json::from_str(&out(&["render", "--repo", "examples/fleet", "--format", "sarif"])?)?;
+    assert_eq!(fine["runs"][0]["results"], serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
+fn while_an_app_does_not_render_no_objects_are_printed_and_all_mistakes_are() -> Result {
+    let directory = tempfile::tempdir()?;
+    let save = |file: &str, text: &str| -> Result {
+        let path = directory.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        Ok(std::fs::write(path, text)?)
+    };
+    save("plimsoll.yaml", "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps:\n- path: apps/*\n")?;
+    save("apps/fine/x.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: fine}\n")?;
+    save("apps/one/kustomization.yaml", "resources: [one.yaml]\n")?;
+    save("apps/two/kustomization.yaml", "resources: [two.yaml]\n")?;
+    let told = refused(&["render", "--repo", &directory.path().display().to_string()])?;
+    assert!(told.contains("apps/one/one.yaml") && told.contains("apps/two/two.yaml"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn two_clusters_are_compared_with_the_places_of_both() -> Result {
+    let compared = ["diff", "--repo", "examples/fleet", "--provider", "aws", "--provider", "gcp", "--exit-code"];
+    let output = plimsoll(&compared)?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("spec.ingressClassName: alb -> gce  apps/shop/overlays/aws/kustomization.yaml:13:27 (provider=aws) -> "),
+        "{told}"
+    );
+    assert!(told.contains("~ ConfigMap shop/web-settings-") && told.ends_with("3 changed, 0 added, 0 removed\n"), "{told}");
+    let json: serde_json::Value = serde_json::from_str(&out(&[&compared[..7], &["-o", "json"]].concat())?)?;
+    assert_eq!(
+        (&json["before"], json["differences"].as_array().map(Vec::len)),
+        (&"provider aws at the files as they are saved".into(), Some(3))
+    );
+    Ok(())
+}
+
+#[test]
+fn two_directories_that_come_to_the_same_do_not_differ() -> Result {
+    let told = out(&["diff", "examples/fleet/apps/shop/base", "examples/fleet/apps/shop/base", "--exit-code"])?;
+    assert_eq!(told, "");
+    Ok(())
+}
+
+#[test]
+fn revisions_are_compared_with_each_other_and_with_what_is_saved() -> Result {
+    let directory = tempfile::tempdir()?;
+    let history = History::begin(directory.path())?;
+    let service = |port: u16| format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports:\n  - port: {port}\n");
+    history.save("app/kustomization.yaml", "resources: [web.yaml]\n")?;
+    for port in [80, 81] {
+        history.save("app/web.yaml", &service(port))?;
+        history.commit("another port")?;
+    }
+    let at = directory.path().join("app").display().to_string();
+    let told = |revisions: &[&str]| out(&[&["diff", "-k", &at][..], revisions].concat());
+    assert_eq!(told(&[])?, "");
+    let first = told(&["HEAD~1", "HEAD"])?;
+    assert!(
+        first.contains("spec.ports[port=80]: - {\"port\":80}  app/web.yaml:7:5") && first.contains("spec.ports[port=81]: + "),
+        "{first}"
+    );
+    history.save("app/web.yaml", &service(81).replace("spec:", "spec:\n  type: NodePort"))?;
+    assert!(told(&[])?.contains("spec.type: + NodePort  app/web.yaml:6:9"));
+    history.save("app/web.yaml", "kind: Service\n")?;
+    for wrong in [&["HEAD"][..], &["no-such-revision"]] {
+        let output = plimsoll(&[&["diff", "--exit-code", "-k", &at][..], wrong].concat())?;
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The command line: doc comments here are its help.
 //!
-//! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed with a message, 2 wrong usage.
+//! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed with a message, 2 wrong usage; `diff --exit-code`
+//! has its own.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -9,21 +10,25 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use overlays::path::RepoPath;
-use overlays::{Cache, Errors, Options, Order, Restriction};
+use overlays::{Cache, Errors, Look, Options, Order, Restriction};
 
 use crate::api::ClusterSpec;
 use crate::config::{AgentConfig, ClusterConfig, LogConfig, LogFormat};
 use crate::facts::Facts;
 use crate::fleet::Root;
 use crate::local::{self, Place, Wanted};
-use crate::{agent, dev, explain, install};
+use crate::{agent, dev, diff, explain, install};
 
 /// The same workloads on every cloud, from one Git repository, and the proof on the commit.
 #[derive(Parser)]
+///
+/// Exit codes: 0 done, 1 failed with a message, 2 wrong usage; `diff --exit-code`: 0 the same, 1 they differ, 2 failed.
 #[command(name = "plimsoll", version, max_term_width = 120)]
 struct Cli {
     #[command(flatten)]
     log: LogConfig,
+    #[command(flatten)]
+    colour: ColourArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -32,12 +37,24 @@ struct Cli {
 enum Command {
     /// Run the agent: follow the Syncs of this cluster. The DaemonSet runs this.
     Run(AgentConfig),
-    /// Print what a kustomization or a fleet renders to, as `kustomize build` does.
+    /// Print what a kustomization or a fleet renders to, as `kustomize build` does, or all that is wrong with it.
+    ///
+    /// Exit codes: 0 it renders, 1 it does not, 2 wrong usage. While anything is wrong no objects are printed.
     Render(Render),
     /// Tell what made an object, or one of its fields: each file and step that changed it, the winner last.
     ///
     /// Exit codes: 0 told, 1 it does not render or has no such object or field, 2 wrong usage.
     Explain(explain::Explain),
+    /// Print what differs between two renderings, object by object and by meaning, and where each change is written.
+    ///
+    /// plimsoll diff DIR DIR                                  two kustomizations
+    /// plimsoll diff --repo DIR [REV [REV]] [--provider ...]  a fleet at two revisions: HEAD and what is saved, unless they are named
+    /// plimsoll diff --repo DIR --provider A --provider B     what two clusters get; so with any fact that is given twice
+    /// plimsoll diff -k DIR [REV [REV]]                       a kustomization at two revisions
+    ///
+    /// Exit codes: 0 done, 1 failed, 2 wrong usage; with --exit-code: 0 the same, 1 they differ, 2 failed or wrong usage.
+    #[command(verbatim_doc_comment)]
+    Diff(diff::Diff),
     /// Print the manifests that install the agent and a first Sync.
     Install(Install),
     /// Print the CustomResourceDefinition of Sync.
@@ -84,21 +101,47 @@ enum ColourWhen {
     Never,
 }
 
+/// In which form an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputArg {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How it is told what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    /// For people, on standard error.
+    Text,
+    /// As JSON, on standard output in place of the objects.
+    Json,
+    /// As a SARIF 2.1.0 log for code scanning, on standard output in place of the objects.
+    Sarif,
+}
+
+/// Whether people see colour.
 #[derive(Args, Debug)]
 pub(crate) struct ColourArgs {
-    /// When the answer is coloured.
-    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    /// When answers are coloured.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: ColourWhen,
-    #[arg(long, env = "NO_COLOR", hide = true, num_args = 0..=1, default_missing_value = "1")]
+    #[arg(long, global = true, env = "NO_COLOR", hide = true, num_args = 0..=1, default_missing_value = "1")]
     no_color: Option<String>,
 }
 
 impl ColourArgs {
+    /// Whether answers on standard output are coloured.
     pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted_on(io::stdout().is_terminal())
+    }
+
+    fn is_wanted_on(&self, is_terminal: bool) -> bool {
         match self.color {
             ColourWhen::Always => true,
             ColourWhen::Never => false,
-            ColourWhen::Auto => self.no_color.as_ref().is_none_or(String::is_empty) && io::stdout().is_terminal(),
+            ColourWhen::Auto => self.no_color.as_ref().is_none_or(String::is_empty) && is_terminal,
         }
     }
 }
@@ -171,6 +214,9 @@ struct Render {
     /// Print for each app the kustomization that its layers come to, which the real kustomize builds to the same objects.
     #[arg(long, requires = "repo")]
     as_kustomization: bool,
+    /// How it is told what is wrong; `json` and `sarif` print that and no objects, and nothing is wrong if their lists are empty.
+    #[arg(long, value_enum, default_value = "text", conflicts_with = "as_kustomization")]
+    format: FormatArg,
 }
 
 #[derive(Args)]
@@ -216,21 +262,32 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// Reads the arguments of the process, runs the command, and tells how it went.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_logging(&cli.log);
-    match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+    let Cli { log, colour, command } = Cli::parse();
+    start_logging(&log);
+    let failed = match &command {
+        Command::Diff(args) => args.failure_code(),
+        _ => ExitCode::FAILURE,
+    };
+    match run(command, &colour) {
+        Ok(code) => code,
         // Whoever reads our output has gone (`plimsoll render | head`); that is no failure of ours.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            _ = writeln!(io::stderr(), "{}", told(&*error));
-            ExitCode::FAILURE
+            let look = Look { colour: colour.is_wanted_on(io::stderr().is_terminal()), ..Look::plain() };
+            _ = writeln!(io::stderr(), "{}", told(&*error, &look));
+            failed
         }
     }
 }
 
-/// An error with its causes; diagnostics of the renderer begin with `error:` themselves.
-fn told(error: &dyn std::error::Error) -> String {
+/// An error with its causes, or all that is wrong with a tree.
+fn told(error: &(dyn std::error::Error + 'static), look: &Look<'_>) -> String {
+    if let Some(errors) = error.downcast_ref::<Errors>() {
+        return errors.text(look).trim_end().to_owned();
+    }
+    if let Some(unrendered) = error.downcast_ref::<diff::Unrendered>() {
+        return format!("{}\nerror: {unrendered}", unrendered.errors.text(look));
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -252,15 +309,17 @@ fn start_logging(config: &LogConfig) {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
-    match command {
+fn run(command: Command, colour: &ColourArgs) -> Result<ExitCode, Failure> {
+    let done = match command {
         Command::Run(config) => runtime()?.block_on(agent::run(config)),
-        Command::Render(args) => render(&args),
-        Command::Explain(args) => explain::run(&args),
+        Command::Render(args) => return render(&args),
+        Command::Explain(args) => explain::run(&args, colour),
+        Command::Diff(args) => return diff::run(&args, colour),
         Command::Install(args) => install(&args),
         Command::Crd => print(&install::crd()?),
         Command::Dev(args) => runtime()?.block_on(dev::run(&args.dir, &args.cluster, &args.namespace)),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// One thread runs everything but fetching and rendering: the agent is mostly asleep, and a thread costs memory.
@@ -275,7 +334,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -297,13 +356,28 @@ impl Render {
     }
 }
 
-fn render(args: &Render) -> Result<(), Failure> {
+fn render(args: &Render) -> Result<ExitCode, Failure> {
     let directory = args.dir.clone().unwrap_or_default();
-    let (place, wanted) = args.fleet.subject(&directory)?;
-    if args.as_kustomization {
-        return as_kustomizations(&place, &wanted);
+    let rendered = args.fleet.subject(&directory).and_then(|(place, wanted)| match args.as_kustomization {
+        true => as_kustomizations(&place, &wanted),
+        false => documents(&place, &wanted, &args.options()),
+    });
+    if args.format == FormatArg::Text {
+        // Part of what is wanted, in a pipe to kubectl, would be taken for all of it.
+        return print(&rendered?.join("---\n")).map(|()| ExitCode::SUCCESS);
     }
-    let view = local::view(&place.files, &wanted, &args.options(), &mut Cache::default())?;
+    let errors = match rendered {
+        Ok(_) => Errors::default(),
+        Err(failure) => failure.downcast::<Errors>().map(|errors| *errors)?,
+    };
+    let told = if args.format == FormatArg::Json { errors.to_json() } else { errors.to_sarif() };
+    print(&format!("{told:#}\n"))?;
+    Ok(if errors.0.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What each part renders to.
+fn documents(place: &Place, wanted: &Wanted, options: &Options) -> Result<Vec<String>, Failure> {
+    let view = local::view(&place.files, wanted, options, &mut Cache::default())?;
     let mut errors = view.errors;
     let mut documents = Vec::new();
     for seen in &view.seen {
@@ -312,19 +386,14 @@ fn render(args: &Render) -> Result<(), Failure> {
             Err(more) => errors.extend(more.0),
         }
     }
-    // Part of what is wanted, in a pipe to kubectl, would be taken for all of it.
-    if errors.is_empty() { print_parts(documents) } else { Err(Errors(errors).into()) }
-}
-
-fn as_kustomizations(place: &Place, wanted: &Wanted) -> Result<(), Failure> {
-    let (parts, errors) = local::parts(&place.files, wanted)?;
-    print_parts(parts.iter().filter_map(|part| part.app.as_ref()).map(|app| as_kustomization(&app.root)).collect())?;
-    if errors.is_empty() { Ok(()) } else { Err(Errors(errors).into()) }
-}
-
-fn print_parts(mut documents: Vec<String>) -> Result<(), Failure> {
     documents.retain(|text| !text.is_empty());
-    print(&documents.join("---\n"))
+    if errors.is_empty() { Ok(documents) } else { Err(Errors(errors).into()) }
+}
+
+fn as_kustomizations(place: &Place, wanted: &Wanted) -> Result<Vec<String>, Failure> {
+    let (parts, errors) = local::parts(&place.files, wanted)?;
+    let texts = parts.iter().filter_map(|part| part.app.as_ref()).map(|app| as_kustomization(&app.root)).collect();
+    if errors.is_empty() { Ok(texts) } else { Err(Errors(errors).into()) }
 }
 
 /// The kustomization that a person could have written, and where it would stand.

@@ -4,27 +4,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use overlays::explain::{self, Explanation, Query};
 use overlays::{Cache, Errors, Look, Origin};
 use serde_json::{Value, json};
 
 use crate::blame::History;
-use crate::cli::{ColourArgs, Failure, FleetArgs, RestrictorArg, print};
+use crate::cli::{ColourArgs, Failure, FleetArgs, OutputArg, RestrictorArg, print};
 use crate::local::{self, Part, Place, View, Wanted};
-
-/// In which form an answer is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputArg {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
 
 /// The arguments of `plimsoll explain`.
 #[derive(Args, Debug)]
-pub struct Explain {
+pub(crate) struct Explain {
     /// The object, as `deployment/web` or `Deployment.apps/web`; the name may be the one that it had before a prefix or hash.
     #[arg(value_name = "KIND/NAME")]
     object: String,
@@ -48,15 +39,13 @@ pub struct Explain {
     /// In which form the answer is printed.
     #[arg(short, long, value_enum, default_value = "text")]
     output: OutputArg,
-    #[command(flatten)]
-    colour: ColourArgs,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// What is rendered does not render, or has no such object or field; or there is no history to blame.
-pub fn run(args: &Explain) -> Result<(), Failure> {
+pub(crate) fn run(args: &Explain, colour: &ColourArgs) -> Result<(), Failure> {
     let (place, wanted) = args.fleet.subject(&args.directory)?;
     let query = Query::new(&args.object, args.namespace.as_deref())?;
     let options = overlays::Options { restrict: args.load_restrictor.into(), ..overlays::Options::default() };
@@ -65,7 +54,7 @@ pub fn run(args: &Explain) -> Result<(), Failure> {
     match args.output {
         OutputArg::Text => {
             let note = |origin: &Origin| note(&part, history.as_ref(), origin);
-            print(&explanation.text(&Look { colour: args.colour.is_wanted(), note: &note }))
+            print(&explanation.text(&Look { colour: colour.is_wanted(), note: &note }))
         }
         OutputArg::Json => print(&format!("{:#}\n", told(&explanation, &part, history.as_ref())?)),
     }

@@ -6,6 +6,7 @@ pub mod install;
 pub mod dev;
 pub mod local;
 pub mod explain;
+pub mod diff;
 pub mod blame;
 
 pub mod api;

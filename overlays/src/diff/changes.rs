@@ -103,7 +103,12 @@ impl<'n> Changes<'n> {
     }
 
     fn lists(&mut self, before: &'n Node, after: &'n Node, old: &'n [Node], new: &'n [Node]) {
-        match item_key(&[old, new]).filter(|_| !old.is_empty() && !new.is_empty()) {
+        // Without a name in common all items are others, or one that was renamed: then their places say more.
+        let share = |key: &&'static str| {
+            let names: std::collections::HashSet<_> = old.iter().filter_map(|item| item_value(item, key)).collect();
+            new.iter().any(|item| item_value(item, key).is_some_and(|name| names.contains(name)))
+        };
+        match item_key(&[old, new]).filter(share) {
             Some(key) => self.named_items(key, before, after),
             None => self.items(old, new),
         }
@@ -184,6 +189,7 @@ mod tests {
         assert_eq!(told("[a, b, c]", "[a, x, b, c]"), ["[1]: - \"x\""]);
         assert_eq!(told("[a, b, c]", "[a, c]"), ["[1]: \"b\" -"]);
         assert_eq!(told("[a, b]", "[a, y]"), ["[1]: \"b\" \"y\""]);
+        assert_eq!(told("[{port: 80}]", "[{port: 81}]"), ["[0].port: 80 81"]);
         assert_eq!(told("{a: [1]}", "{a: {b: 1}}"), ["a: [1] {\"b\":1}"]);
         assert_eq!(told("{a: []}", "{a: [{name: x}]}"), ["a[0]: - {\"name\":\"x\"}"]);
     }
