@@ -229,10 +229,7 @@ fn revisions_are_compared_with_each_other_and_with_what_is_saved() -> Result {
     let told = |revisions: &[&str]| out(&[&["diff", "-k", &at][..], revisions].concat());
     assert_eq!(told(&[])?, "");
     let first = told(&["HEAD~1", "HEAD"])?;
-    assert!(
-        first.contains("spec.ports[port=80]: - {\"port\":80}  app/web.yaml:7:5") && first.contains("spec.ports[port=81]: + "),
-        "{first}"
-    );
+    assert!(first.contains("spec.ports[0].port: 80 -> 81  app/web.yaml:7:11"), "{first}");
     history.save("app/web.yaml", &service(81).replace("spec:", "spec:\n  type: NodePort"))?;
     assert!(told(&[])?.contains("spec.type: + NodePort  app/web.yaml:6:9"));
     history.save("app/web.yaml", "kind: Service\n")?;
@@ -240,6 +237,38 @@ fn revisions_are_compared_with_each_other_and_with_what_is_saved() -> Result {
         let output = plimsoll(&[&["diff", "--exit-code", "-k", &at][..], wrong].concat())?;
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{}", String::from_utf8_lossy(&output.stderr));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn git_is_compared_with_a_cluster_and_nothing_is_written() -> Result {
+    let cluster = &ground().await?.cluster;
+    let namespace = cluster.namespace("diff").await?;
+    let directory = tempfile::tempdir()?;
+    std::fs::create_dir(directory.path().join(".git"))?;
+    let map = |value: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  value: \"{value}\"\n");
+    let save = |value: &str| std::fs::write(directory.path().join("settings.yaml"), map(value));
+    let (at, kubeconfig) = (directory.path().display().to_string(), cluster.kubeconfig().display().to_string());
+    let compared = ["diff", "--live", &at, "--kubeconfig", &kubeconfig, "--namespace", &namespace, "--exit-code"];
+    let told = || -> Result<(Option<i32>, String)> {
+        let output = plimsoll(&compared)?;
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    };
+    save("1")?;
+    assert_eq!(told()?, (Some(1), "+ ConfigMap settings  settings.yaml:1:1\n\n0 changed, 1 added, 0 removed\n".to_owned()));
+    let found = async || cluster.get("v1", "ConfigMap", &namespace, "settings").await;
+    assert!(found().await?.is_none(), "a comparison writes nothing");
+    cluster.apply(&map("1").replace("  name: settings\n", &format!("  name: settings\n  namespace: {namespace}\n"))).await?;
+    assert_eq!(told()?, (Some(0), String::new()));
+    save("2")?;
+    let expected = "~ ConfigMap settings\n      data.value: \"1\" -> \"2\"  settings.yaml:6:10\n\n1 changed, 0 added, 0 removed\n";
+    assert_eq!(told()?, (Some(1), expected.to_owned()));
+    assert_eq!(found().await?.unwrap_or_default()["data"]["value"], "1");
+    std::fs::write(directory.path().join("settings.yaml"), map("1").replace("\"1\"", "{}"))?;
+    let refused = plimsoll(&compared)?;
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && words.contains("settings.yaml:1:1"), "{words}");
     Ok(())
 }
 

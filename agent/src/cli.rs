@@ -51,6 +51,7 @@ enum Command {
     /// plimsoll diff --repo DIR [REV [REV]] [--provider ...]  a fleet at two revisions: HEAD and what is saved, unless they are named
     /// plimsoll diff --repo DIR --provider A --provider B     what two clusters get; so with any fact that is given twice
     /// plimsoll diff -k DIR [REV [REV]]                       a kustomization at two revisions
+    /// plimsoll diff --live [DIR | -k DIR REV | --repo DIR ...]  a cluster, and what an apply would make of it
     ///
     /// Exit codes: 0 done, 1 failed, 2 wrong usage; with --exit-code: 0 the same, 1 they differ, 2 failed or wrong usage.
     #[command(verbatim_doc_comment)]
@@ -323,7 +324,7 @@ fn run(command: Command, colour: &ColourArgs) -> Result<ExitCode, Failure> {
 }
 
 /// One thread runs everything but fetching and rendering: the agent is mostly asleep, and a thread costs memory.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).thread_stack_size(8 << 20).build()
 }
 

@@ -1,4 +1,4 @@
-//! `plimsoll diff`: what differs between two directories, two revisions, or what two clusters get, and where each change is written.
+//! `plimsoll diff`: what differs between two directories, two revisions, what two clusters get, or Git and a cluster, and where each change is written.
 //!
 //! It must not know how objects are compared; see [`overlays::diff`].
 
@@ -9,13 +9,16 @@ use clap::Args;
 use overlays::diff::{self, Difference};
 use overlays::path::RepoPath;
 use overlays::tree::Tree;
-use overlays::{Cache, Errors, Look, Options, Origin};
+use overlays::{Cache, Errors, Look, Object, Options, Origin};
 use serde_json::json;
 
 use crate::api::ClusterSpec;
-use crate::cli::{ColourArgs, Failure, OutputArg, RestrictorArg, key_value, print};
+use crate::cli::{ColourArgs, Failure, OutputArg, RestrictorArg, key_value, print, runtime};
+use crate::config::ClusterConfig;
 use crate::facts::Facts;
 use crate::local::{self, Place, View, Wanted};
+
+mod live;
 
 /// The arguments of `plimsoll diff`.
 #[derive(Args, Debug)]
@@ -54,6 +57,16 @@ pub(crate) struct Diff {
     /// This app only; may be repeated.
     #[arg(long, requires = "repo", value_name = "NAME")]
     app: Vec<String>,
+    /// Compare a cluster (first) with a directory or revision (second), by an apply on the API server that writes nothing. What is no
+    /// more in Git is not looked for.
+    #[arg(long)]
+    live: bool,
+    /// How to reach the cluster.
+    #[command(flatten)]
+    reach: ClusterConfig,
+    /// The namespace of objects that say none, with --live.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    namespace: String,
     /// Exit with 1 if there are differences, and with 2 if they can't be told.
     #[arg(long)]
     exit_code: bool,
@@ -91,6 +104,23 @@ impl Diff {
         }
     }
 
+    /// What a cluster is compared with.
+    fn only_side(&self) -> Result<Side, Failure> {
+        if self.after.is_some() || self.is_of_two_clusters() {
+            return Err("with --live there is one side to name: a directory, or one revision of one".into());
+        }
+        let revision = self.before.as_deref();
+        match (&self.repo, &self.directory, revision) {
+            (Some(repo), ..) => self.side(&Place::of_repository(repo.clone()), revision, 0, self.fleet(0)?),
+            (None, Some(directory), _) => {
+                let place = Place::of_directory(directory)?;
+                self.side(&place, revision, 0, Wanted::Directory(place.path.clone()))
+            }
+            (None, None, Some(path)) => directory(path),
+            (None, None, None) => directory("."),
+        }
+    }
+
     /// Two revisions of a place; two clusters are compared in one, which is the first that is named, else what is saved.
     fn revisions(&self, place: &Place, wanted: impl Fn(usize) -> Result<Wanted, Failure>) -> Result<[Side; 2], Failure> {
         let before = match (&self.before, self.is_of_two_clusters()) {
@@ -98,14 +128,15 @@ impl Diff {
             (revision, _) => revision.as_deref(),
         };
         let after = if self.is_of_two_clusters() { self.after.as_deref().or(before) } else { self.after.as_deref() };
-        let side = |revision: Option<&str>, at: usize| -> Result<Side, Failure> {
-            let tree: Box<dyn Tree> = match revision {
-                Some(revision) => Box::new(place.at(revision)?),
-                None => Box::new(place.files.clone()),
-            };
-            Ok(Side { name: self.called(revision, at), tree, wanted: wanted(at)? })
+        Ok([self.side(place, before, 0, wanted(0)?)?, self.side(place, after, 1, wanted(1)?)?])
+    }
+
+    fn side(&self, place: &Place, revision: Option<&str>, at: usize, wanted: Wanted) -> Result<Side, Failure> {
+        let tree: Box<dyn Tree> = match revision {
+            Some(revision) => Box::new(place.at(revision)?),
+            None => Box::new(place.files.clone()),
         };
-        Ok([side(before, 0)?, side(after, 1)?])
+        Ok(Side { name: self.called(revision, at), tree, wanted })
     }
 
     fn facts(&self) -> [(&'static str, &Vec<String>); 4] {
@@ -148,18 +179,32 @@ fn directory(path: &str) -> Result<Side, Failure> {
 pub(crate) fn run(args: &Diff, colour: &ColourArgs) -> Result<ExitCode, Failure> {
     let options = Options { restrict: args.load_restrictor.into(), ..Options::default() };
     let mut cache = Cache::default();
+    if args.live {
+        let side = args.only_side()?;
+        let view = rendered(&side, &options, &mut cache)?;
+        let differences = runtime()?.block_on(live::differences(&objects(&view), &args.reach, &args.namespace))?;
+        return tell(args, colour, ["the cluster", &side.name], &[view], &differences);
+    }
     let [before, after] = args.sides()?;
     let views = [rendered(&before, &options, &mut cache)?, rendered(&after, &options, &mut cache)?];
-    let objects = |view: &View| view.objects().map(|(object, _)| object.clone()).collect::<Vec<_>>();
     let differences = diff::compare(&objects(&views[0]), &objects(&views[1]));
+    tell(args, colour, [&before.name, &after.name], &views, &differences)
+}
+
+fn objects(view: &View) -> Vec<Object> {
+    view.objects().map(|(object, _)| object.clone()).collect()
+}
+
+fn tell(args: &Diff, colour: &ColourArgs, names: [&str; 2], views: &[View], differences: &[Difference]) -> Result<ExitCode, Failure> {
+    let [before, after] = names;
     match args.output {
         OutputArg::Text => {
-            let note = |origin: &Origin| layer(&views, origin);
-            print(&diff::text(&differences, &Look { colour: colour.is_wanted(), note: &note }))?;
+            let note = |origin: &Origin| layer(views, origin);
+            print(&diff::text(differences, &Look { colour: colour.is_wanted(), note: &note }))?;
         }
-        OutputArg::Json => print(&format!("{:#}\n", json!({"before": before.name, "after": after.name, "differences": differences})))?,
+        OutputArg::Json => print(&format!("{:#}\n", json!({"before": before, "after": after, "differences": differences})))?,
     }
-    Ok(exit_code(args, &differences))
+    Ok(exit_code(args, differences))
 }
 
 fn exit_code(args: &Diff, differences: &[Difference]) -> ExitCode {

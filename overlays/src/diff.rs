@@ -101,6 +101,27 @@ fn stem(object: &Object) -> Option<ObjectId> {
     Some(ObjectId { name: before.name.to_string(), ..object.id() })
 }
 
+/// An object that only the second side has.
+pub fn added(object: &Object) -> Difference {
+    alone(What::Added, object)
+}
+
+/// How an object differs between two states of it, as a cluster tells them; places are those of the object in Git.
+pub fn between(object: &Object, before: &Json, after: &Json) -> Option<Difference> {
+    let (before, after) = (Node::from_json(before), Node::from_json(after));
+    let id = object.id();
+    let told = |change: &Change<'_>| Changed {
+        field: change.path.clone(),
+        before: change.before.map(|node| shown(&id.kind, &change.path, node)),
+        after: change.after.map(|node| shown(&id.kind, &change.path, node)),
+        is_order: change.is_order,
+        place_before: None,
+        place: object.origin_of(place_in(object.body(), &change.path)),
+    };
+    let changes: Vec<Changed> = changes(&FieldPath::default(), Some(&before), Some(&after)).iter().map(told).collect();
+    (!changes.is_empty()).then(|| Difference { what: What::Changed, object: object.id(), before: None, place: None, changes })
+}
+
 fn alone(what: What, object: &Object) -> Difference {
     Difference { what, object: object.id(), before: None, place: Some(object.origin().clone()), changes: Vec::new() }
 }
