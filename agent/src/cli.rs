@@ -45,15 +45,20 @@ enum Command {
     ///
     /// Exit codes: 0 told, 1 it does not render or has no such object or field, 2 wrong usage.
     Explain(explain::Explain),
-    /// Print what differs between two renderings, object by object and by meaning, and where each change is written.
+    /// Print what differs between two renderings, and where each change is written.
     ///
-    /// plimsoll diff DIR DIR                                  two kustomizations
-    /// plimsoll diff --repo DIR [REV [REV]] [--provider ...]  a fleet at two revisions: HEAD and what is saved, unless they are named
-    /// plimsoll diff --repo DIR --provider A --provider B     what two clusters get; so with any fact that is given twice
-    /// plimsoll diff -k DIR [REV [REV]]                       a kustomization at two revisions
-    /// plimsoll diff --live [DIR | -k DIR REV | --repo DIR ...]  a cluster, and what an apply would make of it
+    ///   diff DIR DIR                 two kustomizations
+    ///   diff -k DIR [REV [REV]]      a kustomization at two revisions
+    ///   diff --repo DIR [REV [REV]]  a fleet at two revisions
+    ///   diff --repo DIR --provider A --provider B
+    ///                                what two clusters get
+    ///   diff --live [DIR]            a cluster, and what an apply would make of it
     ///
-    /// Exit codes: 0 done, 1 failed, 2 wrong usage; with --exit-code: 0 the same, 1 they differ, 2 failed or wrong usage.
+    /// Without REV these are HEAD and the files as they are saved. Any fact of a
+    /// cluster may be given twice. --live takes -k and --repo too, with one REV.
+    ///
+    /// Exit codes: 0 done, 1 failed, 2 wrong usage;
+    /// with --exit-code: 0 the same, 1 they differ, 2 failed or wrong usage.
     #[command(verbatim_doc_comment)]
     Diff(diff::Diff),
     /// Print the manifests that install the agent and a first Sync.

@@ -23,7 +23,7 @@ mod live;
 /// The arguments of `plimsoll diff`.
 #[derive(Args, Debug)]
 pub(crate) struct Diff {
-    /// The first side: a directory or, with --repo or --kustomize, a revision as `HEAD~1`; without it, HEAD.
+    /// The first side: a directory or, with --repo or --kustomize, a revision as `HEAD~1`; without it, HEAD. With --live the only one.
     #[arg(value_name = "A")]
     before: Option<String>,
     /// The second side: a directory, or a revision; without it, the files as they are saved.

@@ -146,3 +146,47 @@ impl Explanation {
         self.links.iter().flat_map(|link| link.asked.iter().chain(link.changes.iter().filter_map(|change| change.place.as_ref()))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Fixture;
+
+    fn tree() -> Fixture {
+        let mut tree = Fixture::default();
+        let files = [
+            ("kustomization.yaml", "namePrefix: a-\nresources: [web.yaml]\nconfigMapGenerator: [{name: settings, literals: [A=1]}]\n"),
+            (
+                "web.yaml",
+                "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: api}\n",
+            ),
+        ];
+        for (path, text) in files {
+            tree.insert(RepoPath::new(path).unwrap(), text.as_bytes().to_vec());
+        }
+        tree
+    }
+
+    fn trails(watched: Option<Watched>) -> Vec<(String, usize)> {
+        let root = RepoPath::root();
+        let rendered = render_watching(&tree(), &root, &Options::default(), &mut Cache::default(), watched).unwrap();
+        let kept = |object: &Object| object.history.trail.as_ref().map(|trail| (object.name().to_owned(), trail.0.len()));
+        rendered.manifest.objects().iter().filter_map(kept).collect()
+    }
+
+    #[test]
+    fn nothing_is_kept_of_objects_that_are_not_asked_for() {
+        assert!(trails(None).is_empty());
+        let watched = Watched { kind: "Service".to_owned(), name: "web".to_owned() };
+        assert_eq!(trails(Some(watched)), [("a-web".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn what_is_explained_is_what_is_rendered() {
+        let (root, options) = (RepoPath::root(), Options::default());
+        let plain = crate::render(&tree(), &root, &options, &mut Cache::default()).unwrap().manifest.to_yaml().unwrap();
+        let watched = Some(Watched { kind: "ConfigMap".to_owned(), name: "settings".to_owned() });
+        let watched = render_watching(&tree(), &root, &options, &mut Cache::default(), watched).unwrap();
+        assert_eq!(watched.manifest.to_yaml().unwrap(), plain);
+    }
+}

@@ -88,7 +88,7 @@ impl Inputs {
 /// Renders the kustomization (or plain directory) at `root`.
 ///
 /// # Errors
-/// All that is wrong and can be told apart: errors of several files at once, errors of steps one at a time.
+/// All that is wrong and can be told apart: errors of files, and of the steps of a layer those that can't have come of an earlier one.
 pub fn render(tree: &dyn Tree, root: &RepoPath, options: &Options, cache: &mut Cache) -> Result<Rendered, Errors> {
     render_watching(tree, root, options, cache, None)
 }

@@ -270,7 +270,8 @@ impl<'a> Source<'a> {
         let blob = if origin.line > 0 { self.tree.read(&origin.file).ok().flatten() } else { None };
         let text = blob.map(|blob| String::from_utf8_lossy(&blob.bytes).into_owned()).unwrap_or_default();
         let line = text.lines().nth((origin.line as usize).saturating_sub(1)).unwrap_or_default();
-        let may_hold_a_secret = ["value", "data", "Data"].iter().any(|word| line.contains(word));
+        let without_metadata = line.replace("metadata", "");
+        let may_hold_a_secret = ["value", "Data", "data:", "data\""].iter().any(|word| without_metadata.contains(word));
         if may_hold_a_secret { String::new() } else { line.to_owned() }
     }
 

@@ -147,3 +147,30 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
         .min()
         .map(|(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_may_be_named_as_kubectl_takes_it() {
+        let is = |query: &str, kind: &str| Query::new(query, None).unwrap().is_kind(kind);
+        for text in ["deployment/x", "Deployment/x", "deployments/x", "deploy/x", "DEPLOY/x", "Deployment.apps/x"] {
+            assert!(is(text, "Deployment"), "{text}");
+        }
+        assert!(is("ingresses/x", "Ingress") && is("networkpolicies/x", "NetworkPolicy") && is("pc/x", "PriorityClass"));
+        assert!(!is("deployment/x", "DeploymentConfig") && !is("po/x", "PodDisruptionBudget"));
+        for wrong in ["web", "/web", "deployment/", "a/b/c"] {
+            assert!(Query::new(wrong, None).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_near_if_few_letters_differ() {
+        let near = |name: &str, names: &[&'static str]| nearest(name, names.iter().copied());
+        assert_eq!(near("wbe", &["web", "api"]), Some("web"));
+        assert_eq!(near("setings", &["settings", "setting-s"]), Some("settings"));
+        assert_eq!(near("web", &["database"]), None);
+        assert_eq!(near("", &[]), None);
+    }
+}
