@@ -173,6 +173,22 @@ fn mistakes_can_be_had_as_json_and_sarif() -> Result {
 }
 
 #[test]
+fn a_patch_that_selects_nothing_is_warned_of_and_the_objects_are_printed() -> Result {
+    let directory = mistaken()?;
+    let patch = "resources: [web.yaml]\npatches:\n- path: any.yaml\n  target: {kind: Service, name: wbe}\n";
+    std::fs::write(directory.path().join("kustomization.yaml"), patch)?;
+    std::fs::write(directory.path().join("any.yaml"), "- {op: remove, path: /spec}\n")?;
+    let at = directory.path().display().to_string();
+    let output = plimsoll(&["render", &at])?;
+    let (objects, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && objects.contains("kind: Service"), "{objects}");
+    assert!(talk.starts_with("warning[patch-selects-nothing]: ") && talk.contains("help: there is Service web in web.yaml:1"), "{talk}");
+    let sarif: serde_json::Value = serde_json::from_str(&out(&["render", &at, "--format", "sarif"])?)?;
+    assert_eq!(sarif["runs"][0]["results"][0]["level"], "warning");
+    Ok(())
+}
+
+#[test]
 fn while_an_app_does_not_render_no_objects_are_printed_and_all_mistakes_are() -> Result {
     let directory = tempfile::tempdir()?;
     let save = |file: &str, text: &str| -> Result {

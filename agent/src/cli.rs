@@ -143,6 +143,11 @@ impl ColourArgs {
         self.is_wanted_on(io::stdout().is_terminal())
     }
 
+    /// How talk on standard error looks.
+    fn of_talk(&self) -> Look<'static> {
+        Look { colour: self.is_wanted_on(io::stderr().is_terminal()), ..Look::plain() }
+    }
+
     fn is_wanted_on(&self, is_terminal: bool) -> bool {
         match self.color {
             ColourWhen::Always => true,
@@ -279,8 +284,7 @@ pub fn main() -> ExitCode {
         // Whoever reads our output has gone (`plimsoll render | head`); that is no failure of ours.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            let look = Look { colour: colour.is_wanted_on(io::stderr().is_terminal()), ..Look::plain() };
-            _ = writeln!(io::stderr(), "{}", told(&*error, &look));
+            _ = writeln!(io::stderr(), "{}", told(&*error, &colour.of_talk()));
             failed
         }
     }
@@ -318,7 +322,7 @@ fn start_logging(config: &LogConfig) {
 fn run(command: Command, colour: &ColourArgs) -> Result<ExitCode, Failure> {
     let done = match command {
         Command::Run(config) => runtime()?.block_on(agent::run(config)),
-        Command::Render(args) => return render(&args),
+        Command::Render(args) => return render(&args, colour),
         Command::Explain(args) => explain::run(&args, colour),
         Command::Diff(args) => return diff::run(&args, colour),
         Command::Install(args) => install(&args),
@@ -362,7 +366,7 @@ impl Render {
     }
 }
 
-fn render(args: &Render) -> Result<ExitCode, Failure> {
+fn render(args: &Render, colour: &ColourArgs) -> Result<ExitCode, Failure> {
     let directory = args.dir.clone().unwrap_or_default();
     let rendered = args.fleet.subject(&directory).and_then(|(place, wanted)| match args.as_kustomization {
         true => as_kustomizations(&place, &wanted),
@@ -370,36 +374,50 @@ fn render(args: &Render) -> Result<ExitCode, Failure> {
     });
     if args.format == FormatArg::Text {
         // Part of what is wanted, in a pipe to kubectl, would be taken for all of it.
-        return print(&rendered?.join("---\n")).map(|()| ExitCode::SUCCESS);
+        let Documents { texts, warnings } = rendered?;
+        if !warnings.0.is_empty() {
+            _ = writeln!(io::stderr(), "{}", warnings.text(&colour.of_talk()).trim_end());
+        }
+        return print(&texts.join("---\n")).map(|()| ExitCode::SUCCESS);
     }
-    let errors = match rendered {
-        Ok(_) => Errors::default(),
+    let told = match rendered {
+        Ok(documents) => documents.warnings,
         Err(failure) => failure.downcast::<Errors>().map(|errors| *errors)?,
     };
-    let told = if args.format == FormatArg::Json { errors.to_json() } else { errors.to_sarif() };
-    print(&format!("{told:#}\n"))?;
-    Ok(if errors.0.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let text = if args.format == FormatArg::Json { told.to_json() } else { told.to_sarif() };
+    print(&format!("{text:#}\n"))?;
+    Ok(if told.0.iter().all(overlays::Error::is_warning) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is printed of each part.
+struct Documents {
+    texts: Vec<String>,
+    warnings: Errors,
 }
 
 /// What each part renders to.
-fn documents(place: &Place, wanted: &Wanted, options: &Options) -> Result<Vec<String>, Failure> {
+fn documents(place: &Place, wanted: &Wanted, options: &Options) -> Result<Documents, Failure> {
     let view = local::view(&place.files, wanted, options, &mut Cache::default())?;
     let mut errors = view.errors;
-    let mut documents = Vec::new();
+    let mut texts = Vec::new();
     for seen in &view.seen {
         match seen.rendered.manifest.to_yaml() {
-            Ok(text) => documents.push(text),
+            Ok(text) => texts.push(text),
             Err(more) => errors.extend(more.0),
         }
     }
-    documents.retain(|text| !text.is_empty());
-    if errors.is_empty() { Ok(documents) } else { Err(Errors(errors).into()) }
+    texts.retain(|text| !text.is_empty());
+    if errors.is_empty() {
+        return Ok(Documents { texts, warnings: Errors(view.warnings) });
+    }
+    errors.extend(view.warnings);
+    Err(Errors(errors).into())
 }
 
-fn as_kustomizations(place: &Place, wanted: &Wanted) -> Result<Vec<String>, Failure> {
+fn as_kustomizations(place: &Place, wanted: &Wanted) -> Result<Documents, Failure> {
     let (parts, errors) = local::parts(&place.files, wanted)?;
     let texts = parts.iter().filter_map(|part| part.app.as_ref()).map(|app| as_kustomization(&app.root)).collect();
-    if errors.is_empty() { Ok(texts) } else { Err(Errors(errors).into()) }
+    if errors.is_empty() { Ok(Documents { texts, warnings: Errors::default() }) } else { Err(Errors(errors).into()) }
 }
 
 /// The kustomization that a person could have written, and where it would stand.

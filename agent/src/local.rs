@@ -52,6 +52,8 @@ pub struct View {
     pub seen: Vec<Seen>,
     /// What is wrong with the others.
     pub errors: Vec<Error>,
+    /// What renders, but hardly to what was meant.
+    pub warnings: Vec<Error>,
 }
 
 impl Part {
@@ -93,7 +95,10 @@ pub fn view(tree: &dyn Tree, wanted: &Wanted, options: &Options, cache: &mut Cac
     let mut view = View { errors, ..View::default() };
     for part in parts {
         match part.at_root(tree, |tree, root| overlays::render(tree, root, options, cache)) {
-            Ok(rendered) => view.seen.push(Seen { part, rendered }),
+            Ok(mut rendered) => {
+                view.warnings.append(&mut rendered.warnings);
+                view.seen.push(Seen { part, rendered });
+            }
             Err(errors) => view.errors.extend(errors.0),
         }
     }

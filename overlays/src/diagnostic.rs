@@ -39,6 +39,8 @@ pub enum Code {
     PatchTargetMissing,
     /// A patch may be for any of several objects.
     PatchTargetAmbiguous,
+    /// The target of a patch selects no object.
+    PatchSelectsNothing,
     /// A step names an object that is not there.
     ObjectMissing,
     /// A program, container, plugin or Helm chart would have to be run.
@@ -51,7 +53,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the SARIF rules.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TreeUnreadable,
         Self::Yaml,
         Self::Kustomization,
@@ -66,6 +68,7 @@ impl Code {
         Self::Transformer,
         Self::PatchTargetMissing,
         Self::PatchTargetAmbiguous,
+        Self::PatchSelectsNothing,
         Self::ObjectMissing,
         Self::Program,
         Self::Limit,
@@ -98,6 +101,7 @@ impl Code {
             Self::Transformer => ("transformer", "A patch or another step fails."),
             Self::PatchTargetMissing => ("patch-target-missing", "A patch is for an object that is not there."),
             Self::PatchTargetAmbiguous => ("patch-target-ambiguous", "A patch may be for any of several objects."),
+            Self::PatchSelectsNothing => ("patch-selects-nothing", "The target of a patch selects no object, so that it changes nothing."),
             Self::ObjectMissing => ("object-missing", "A step names an object that is not there."),
             Self::Program => ("program", "A program, container, plugin or Helm chart would have to be run."),
             Self::Limit => ("limit", "Something is larger, deeper or more than it may be."),
@@ -141,7 +145,7 @@ impl Errors {
         told.join("\n")
     }
 
-    /// For programs: `{"errors": [{"code", "message", "file", "line", "column", "text", "help"}]}`; what is not known is left out.
+    /// For programs: `{"errors": [{"level", "code", "message", "file", "line", "column", "text", "help"}]}`; what is not known is left out.
     pub fn to_json(&self) -> Json {
         json!({"errors": self.0.iter().map(object).collect::<Vec<_>>()})
     }
@@ -166,7 +170,8 @@ impl Errors {
 }
 
 fn one(error: &Error, look: &Look<'_>) -> String {
-    let head = look.paint(Paint::Removed, &format!("error[{}]", error.code().word()));
+    let paint = if error.is_warning() { Paint::Changed } else { Paint::Removed };
+    let head = look.paint(paint, &format!("{}[{}]", level(error), error.code().word()));
     let mut text = format!("{head}: {}\n", look.paint(Paint::Title, &error.with_cause()));
     if let Some(place) = error.place() {
         text.push_str(&look.paint_caret(&place.to_string()));
@@ -175,6 +180,11 @@ fn one(error: &Error, look: &Look<'_>) -> String {
         text.push_str(&format!("{}: {hint}\n", look.paint(Paint::Added, "help")));
     }
     text
+}
+
+/// As SARIF and compilers call it.
+fn level(error: &Error) -> &'static str {
+    if error.is_warning() { "warning" } else { "error" }
 }
 
 impl Look<'_> {
@@ -188,7 +198,7 @@ impl Look<'_> {
 }
 
 fn object(error: &Error) -> Json {
-    let mut json = json!({"code": error.code().word(), "message": error.with_cause()});
+    let mut json = json!({"level": level(error), "code": error.code().word(), "message": error.with_cause()});
     if let Some(place) = error.place() {
         json["file"] = json!(place.origin.file.to_string());
         let known = [("line", place.origin.line), ("column", place.origin.column)];
@@ -202,7 +212,8 @@ fn object(error: &Error) -> Json {
 }
 
 fn rule(code: Code) -> Json {
-    json!({"id": code.word(), "shortDescription": {"text": code.meaning()}, "defaultConfiguration": {"level": "error"}})
+    let level = if code == Code::PatchSelectsNothing { "warning" } else { "error" };
+    json!({"id": code.word(), "shortDescription": {"text": code.meaning()}, "defaultConfiguration": {"level": level}})
 }
 
 fn result(error: &Error) -> Json {
@@ -210,7 +221,7 @@ fn result(error: &Error) -> Json {
     let mut json = json!({
         "ruleId": error.code().word(),
         "ruleIndex": Code::ALL.iter().position(|code| *code == error.code()),
-        "level": "error",
+        "level": level(error),
         "message": {"text": format!("{}{help}", error.with_cause())},
     });
     if let Some(place) = error.place() {

@@ -56,6 +56,8 @@ pub struct Problem {
     stage: Stage,
     /// What kind of mistake it is, where more is known than the stage.
     code: Option<Code>,
+    /// Whether the tree renders all the same.
+    is_warning: bool,
     message: String,
     place: Option<Place>,
     hint: Option<String>,
@@ -74,7 +76,15 @@ pub enum Error {
 impl Error {
     /// An error of a stage. The message is a sentence without a period, names what it is about, and quotes names in backticks.
     pub fn new(stage: Stage, message: impl Into<String>) -> Self {
-        Self::Problem(Box::new(Problem { stage, code: None, message: message.into(), place: None, hint: None, source: None }))
+        Self::Problem(Box::new(Problem {
+            stage,
+            code: None,
+            is_warning: false,
+            message: message.into(),
+            place: None,
+            hint: None,
+            source: None,
+        }))
     }
 
     /// An error of the YAML parser, which does not know the file's name.
@@ -125,6 +135,20 @@ impl Error {
         self
     }
 
+    /// Says that the tree renders all the same, but hardly to what was meant.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        if let Self::Problem(problem) = &mut self {
+            problem.is_warning = true;
+        }
+        self
+    }
+
+    /// Whether the tree renders all the same.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.is_warning)
+    }
+
     /// What kind of mistake it is.
     pub fn code(&self) -> Code {
         match self {
@@ -169,6 +193,7 @@ impl From<TreeError> for Error {
         Self::Problem(Box::new(Problem {
             stage: Stage::Tree,
             code: Some(Code::of_tree(&error)),
+            is_warning: false,
             message: format!("`{file}` cannot be read"),
             place: Some(Place { origin: Origin { file, line: 0, column: 0 }, line_text: String::new() }),
             hint: None,

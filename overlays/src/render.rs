@@ -56,6 +56,8 @@ pub struct Rendered {
     pub inputs: Inputs,
     /// `metadata.annotations` of the root kustomization.
     pub annotations: BTreeMap<String, String>,
+    /// What is hardly meant as it is written; the tree renders all the same.
+    pub warnings: Vec<Error>,
 }
 
 /// The fewest directories and files whose contents decide an outcome.
@@ -107,20 +109,26 @@ pub(crate) fn render_watching(
         has_schemas: false,
         noted_from: None,
         watched,
+        warnings: Vec::new(),
         entered: 0,
     };
     let outcome = build.root(root, options);
     let missing = std::mem::take(&mut build.source.missing);
     let (objects, annotations) = outcome.map_err(|errors| with_missing(errors, missing))?;
     let inputs = Inputs { paths: build.source.inputs(), options: options.clone() };
-    Ok(Rendered { manifest: Manifest::new(objects), inputs, annotations })
+    Ok(Rendered { manifest: Manifest::new(objects), inputs, annotations, warnings: once(build.warnings) })
+}
+
+/// A layer that two others include is wrong in both; it is told once.
+fn once(mut errors: Vec<Error>) -> Vec<Error> {
+    let mut told = std::collections::HashSet::new();
+    errors.retain(|error| told.insert(format!("{error} {:?}", error.place().map(|place| &place.origin))));
+    errors
 }
 
 /// Remote bases are named together, once.
 fn with_missing(mut errors: Errors, mut missing: Vec<crate::error::Remote>) -> Errors {
-    // A layer that two others include is wrong in both.
-    let mut told = std::collections::HashSet::new();
-    errors.0.retain(|error| told.insert(format!("{error} {:?}", error.place().map(|place| &place.origin))));
+    errors.0 = once(errors.0);
     if missing.is_empty() {
         return errors;
     }
@@ -160,6 +168,7 @@ struct Build<'a> {
     noted_from: Option<RepoPath>,
     /// The objects that are to be explained.
     watched: Option<Watched>,
+    warnings: Vec<Error>,
     /// How many layers were read, each as often as it is included.
     entered: usize,
 }

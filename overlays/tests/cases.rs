@@ -2,7 +2,8 @@
 //!
 //! A page is Markdown. A fence with a path is a file; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
 //! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. "Explain `deployment/web`" and
-//! "field `spec.replicas`" ask for what made it, which is `explained`; "with codes" prints errors as the command line does; "Compare with `gcp`"
+//! "field `spec.replicas`" ask for what made it, which is `explained`; "with codes" prints errors and
+//! warnings as the command line does; "Compare with `gcp`"
 //! renders another root too and prints what `differs`. Each `##` is a case of its own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
@@ -42,6 +43,9 @@ impl Case {
             let after = render(&self.tree, other, &self.options, &mut Cache::default()).unwrap();
             let differences = diff::compare(before.manifest.objects(), after.manifest.objects());
             return format!("```text differs\n{}```\n", diff::text(&differences, &Look::plain()));
+        }
+        if let (true, Ok(rendered)) = (self.with_codes, &rendered) {
+            return format!("```text error\n{}```\n", Errors(rendered.warnings.clone()).text(&Look::plain()));
         }
         match rendered.and_then(|rendered| rendered.manifest.to_yaml()) {
             Ok(yaml) => format!("```yaml rendered\n{yaml}```\n"),

@@ -14,6 +14,7 @@ use crate::object::Object;
 use crate::objects::Objects;
 use crate::path::RepoPath;
 use crate::source;
+use crate::transform::near;
 use crate::tree::Kind;
 use crate::yaml::Mark;
 
@@ -230,6 +231,7 @@ impl Build<'_> {
                 }
                 continue;
             }
+            self.warn_of_missed(layer, mark, &mut into.objects);
             note_step(&mut into.objects, self.own_note(layer, step.kind()).as_ref());
             self.watch(&mut into.objects, || watch::asked(watch::field(&step, layer, mark), &layer.file, mark));
         }
@@ -237,6 +239,26 @@ impl Build<'_> {
             return Err(Errors(errors));
         }
         self.run_transformers(layer, above, &layer.kustomization.transformers, into)
+    }
+}
+
+impl Build<'_> {
+    /// A patch that names an object which is not there changes nothing, and kustomize says nothing. Expressions and kinds alone may well
+    /// be meant to select what there is.
+    pub(super) fn warn_of_missed(&mut self, layer: &Layer, mark: Mark, objects: &mut Objects) {
+        for target in objects.take_missed() {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+            if target.name.is_empty() || !target.name.chars().all(is_name) || !target.names_no_metadata() {
+                continue;
+            }
+            let kind = if target.kind.is_empty() { "object" } else { &target.kind };
+            let message = format!("the patch selects no {kind} `{}`, and changes nothing", target.name);
+            let error = self.error(layer, Stage::Transform, message, mark).code_is(Code::PatchSelectsNothing).warning();
+            self.warnings.push(match near(objects.list(), kind, &target.name) {
+                Some(object) => error.hint(format!("there is {} in {}", object.id(), object.origin())),
+                None => error,
+            });
+        }
     }
 }
 

@@ -220,6 +220,7 @@ impl Build<'_> {
         for (steps, object, mark) in steps {
             let outcome = steps.iter().try_for_each(|step| step.apply(&mut into.objects, &self.schemas));
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
+            self.warn_of_missed(layer, mark, &mut into.objects);
             note_step(&mut into.objects, self.described_note(object).as_ref());
             self.watch(&mut into.objects, || watch::asked(object.kind(), &object.origin().file, object.body().mark));
         }

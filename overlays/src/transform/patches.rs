@@ -15,7 +15,7 @@ use crate::objects::Objects;
 use crate::patch::json6902::{self, Operation};
 use crate::patch::shape::Schemas;
 use crate::patch::strategic;
-use crate::select::{Matcher, Selector};
+use crate::select::Selector;
 use crate::yaml::Node;
 
 /// A patch document: an object in part.
@@ -104,7 +104,7 @@ impl Patch {
                     .hint("make each document an entry of `patches`, or leave `target` out"));
             }
         };
-        for at in selected(objects, &matcher(target)?) {
+        for at in selected(objects, target)? {
             let patch = fitted(document, objects, at);
             change(objects, at, document, patch, self.options, schemas)?;
         }
@@ -123,12 +123,14 @@ impl JsonPatch {
     }
 }
 
-fn matcher(target: &Selector) -> Result<Matcher, Error> {
-    target.matcher().map_err(|problem| Error::new(Stage::Transform, problem))
-}
-
-fn selected(objects: &Objects, matcher: &Matcher) -> Vec<usize> {
-    objects.list().iter().enumerate().filter(|(_, object)| matcher.selects(object)).map(|(at, _)| at).collect()
+/// The objects that a target selects. That there are none is no error to kustomize; it is remembered, to be told.
+fn selected(objects: &mut Objects, target: &Selector) -> Result<Vec<usize>, Error> {
+    let matcher = target.matcher().map_err(|problem| Error::new(Stage::Transform, problem))?;
+    let found: Vec<usize> = objects.list().iter().enumerate().filter(|(_, object)| matcher.selects(object)).map(|(at, _)| at).collect();
+    if found.is_empty() {
+        objects.miss(target);
+    }
+    Ok(found)
 }
 
 /// The one object that a document names, by what it is or was.
@@ -163,13 +165,17 @@ fn meant(objects: &mut Objects, id: &Id<'_>) -> String {
         Some(object) => return format!("{} is there, in another namespace", said(object)),
         None => {}
     }
-    let of_kind = || objects.list().iter().filter(there).filter(|object| object.kind() == id.kind);
-    let near = nearest(id.name, of_kind().flat_map(|object| object.ids().map(|id| id.name)));
-    let near = near.and_then(|name| of_kind().find(|object| object.ids().any(|id| id.name == name)));
-    match near.or(named.first().copied()) {
+    match near(objects.list(), id.kind, id.name).or(named.first().copied()) {
         Some(object) => format!("there is {}", said(object)),
         None => "a patch names the apiVersion, kind, name and namespace of an object of this layer's resources".to_owned(),
     }
+}
+
+/// The object of a kind whose name is nearest to one that none of the kind has.
+pub(crate) fn near<'o>(objects: &'o [Object], kind: &str, name: &str) -> Option<&'o Object> {
+    let of_kind = || objects.iter().filter(|object| !object.is_gone() && object.kind() == kind);
+    let near = nearest(name, of_kind().flat_map(|object| object.ids().map(|id| id.name)))?;
+    of_kind().find(|object| object.ids().any(|id| id.name == near))
 }
 
 /// A patch that is for more than one object: its labels and annotations become strings, its version that of the object.
@@ -251,7 +257,7 @@ fn ensure_annotations(object: &mut Object) {
 }
 
 fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut Objects, remember: bool) -> Result<(), Error> {
-    for at in selected(objects, &matcher(target)?) {
+    for at in selected(objects, target)? {
         let outcome = objects.change(at, |object| {
             if remember {
                 object.remember();
