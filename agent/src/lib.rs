@@ -5,6 +5,10 @@ pub mod config;
 pub mod install;
 pub mod first;
 pub mod dev;
+pub mod local;
+pub mod explain;
+pub mod diff;
+pub mod blame;
 
 pub mod api;
 pub mod secret;
