@@ -1,8 +1,7 @@
 //! Reads the pages of `tests/cases/drift`: what Git holds, who does what to it, and what must be told. It knows no server.
 //!
-//! A page is Markdown. Each `##` is a case; what stands before the first one holds for all cases of the page. `NAMESPACE` and `NODEPORT` are the case's
-//! own.
-//! What a fence is stands after its language:
+//! A page is Markdown. Each `##` is a case; what stands before the first one holds for all cases of the page. `NAMESPACE` and `NODEPORT` stand
+//! for what is the case's own. What a fence is stands after its language:
 //!
 //! | fence | what it is |
 //! |---|---|
@@ -14,9 +13,11 @@
 //! | `told` | what must have been told by now, a line a field (see [`Told`]), or `nothing` |
 //! | `end` | what objects must be then; a field that is `null` must not be there |
 //!
-//! Without more words every field of Git must be as it was applied in the end, and held by our apply alone. In prose,
-//! "while the agent is away" stops the agent for the steps, "left to others" leaves what is told and what must be then to the fences alone, "an apply is refused" and "an apply changes nothing" say that more than one apply is
-//! needed to heal.
+//! Without more words every field of Git must be as it was applied in the end, and held by our apply alone. Some words of the prose say more:
+//!
+//! - "while the agent is away": the agent is stopped, the steps are done, and it is started again
+//! - "left to others": what Git says does not come back; the fences alone say what is told and what must be then
+//! - "an apply is refused", "an apply changes nothing": it takes more than one apply to heal
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
