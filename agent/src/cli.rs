@@ -74,6 +74,9 @@ struct Render {
     /// Take a directory without a kustomization file for one of plain manifests, as the agent does.
     #[arg(long)]
     plain: bool,
+    /// Do as kustomize does even where that harms: see tests/conformance.txt.
+    #[arg(long)]
+    strict_kustomize: bool,
     /// A repository with a fleet file: prints what a cluster with the facts below gets.
     #[arg(long, value_name = "DIR", conflicts_with = "dir")]
     repo: Option<PathBuf>,
@@ -224,6 +227,7 @@ impl Render {
                 RestrictorArg::None => Restriction::None,
             },
             plain_directories: self.plain || self.repo.is_some(),
+            strict: self.strict_kustomize,
         }
     }
 

@@ -38,7 +38,7 @@ impl fmt::Display for ObjectId {
 }
 
 /// Where an object was written: the file, and the place of the document in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// The file; for a generated object the kustomization file that asks for it.
     pub file: RepoPath,
