@@ -267,7 +267,11 @@ mod tests {
                 .at(at("base/kustomization.yaml", 12, 3))
                 .with_line("  resorces: []")
                 .hint("did you mean `resources`?"),
-            Error::Missing(vec![Remote { url: "https://example.com/base".into(), reference: Some("v1".into()), origin: Some(at("base/kustomization.yaml", 2, 3)) }]),
+            Error::Missing(vec![Remote {
+                url: "https://example.com/base".into(),
+                reference: Some("v1".into()),
+                origin: Some(at("base/kustomization.yaml", 2, 3)),
+            }]),
         ]);
         assert_eq!(
             errors.to_string(),
