@@ -220,6 +220,9 @@ struct Render {
     /// Take a directory without a kustomization file for one of plain manifests, as the agent does.
     #[arg(long)]
     plain: bool,
+    /// Do as kustomize does even where that harms: see tests/conformance.txt.
+    #[arg(long)]
+    strict_kustomize: bool,
     #[command(flatten)]
     fleet: FleetArgs,
     /// Print for each app the kustomization that its layers come to, which the real kustomize builds to the same objects.
@@ -370,6 +373,7 @@ impl Render {
             },
             restrict: self.load_restrictor.into(),
             plain_directories: self.plain || self.fleet.repo.is_some(),
+            strict: self.strict_kustomize,
         }
     }
 }

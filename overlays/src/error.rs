@@ -39,6 +39,8 @@ pub struct Remote {
     pub url: String,
     /// The branch, tag or commit, where one is written.
     pub reference: Option<String>,
+    /// The entry of a kustomization that names it first.
+    pub origin: Option<Origin>,
 }
 
 /// Where an error is, and the line that stands there.
@@ -102,6 +104,8 @@ impl Error {
     pub fn at(mut self, origin: Origin) -> Self {
         if let Self::Problem(problem) = &mut self {
             problem.place.get_or_insert_with(|| Place { origin, line_text: String::new() });
+        } else if let Self::Missing(remotes) = &mut self {
+            remotes.iter_mut().filter(|remote| remote.origin.is_none()).for_each(|remote| remote.origin = Some(origin.clone()));
         }
         self
     }
@@ -261,6 +265,10 @@ impl fmt::Display for Errors {
 fn print(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
     writeln!(f, "error: {}", error.with_cause())?;
     error.place().map_or(Ok(()), |place| write!(f, "{place}"))?;
+    if let Error::Missing(remotes) = error {
+        let origins = remotes.iter().filter_map(|remote| remote.origin.as_ref());
+        origins.into_iter().try_for_each(|at| writeln!(f, " --> {}:{}:{}", at.file, at.line, at.column))?;
+    }
     error.advice().map_or(Ok(()), |hint| writeln!(f, "help: {hint}"))
 }
 
@@ -316,12 +324,16 @@ mod tests {
                 .at(at("base/kustomization.yaml", 12, 3))
                 .with_line("  resorces: []")
                 .hint("did you mean `resources`?"),
-            Error::Missing(vec![Remote { url: "https://example.com/base".into(), reference: Some("v1".into()) }]),
+            Error::Missing(vec![Remote {
+                url: "https://example.com/base".into(),
+                reference: Some("v1".into()),
+                origin: Some(at("base/kustomization.yaml", 2, 3)),
+            }]),
         ]);
         assert_eq!(
             errors.to_string(),
             "error: unknown field `resorces`\n  --> base/kustomization.yaml:12:3\n   |\n12 |   resorces: []\n   |   ^\nhelp: did you mean `resources`?\n\n\
-             error: rendering reads no network, and a remote base is missing: https://example.com/base at v1\n\
+             error: rendering reads no network, and a remote base is missing: https://example.com/base at v1\n --> base/kustomization.yaml:2:3\n\
              help: vendor the base into the repository and name its directory\n"
         );
     }

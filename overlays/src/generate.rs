@@ -65,6 +65,11 @@ pub(crate) fn generate(
         return Err(place(source, kind, file, Error::new(Stage::Generate, "a generator has no `name`"), *mark));
     }
     let pairs = values::pairs(source, layer, args).map_err(|(error, at)| place(source, kind, file, error, at))?;
+    let tabbed = pairs.iter().find(|pair| source.strict && kind == Kind::ConfigMap && begins_with_a_tab(&pair.value));
+    if let Some(pair) = tabbed {
+        let message = format!("the value of `{}` begins with a tab and has several lines, which kustomize cannot write", pair.key);
+        return Err(place(source, kind, file, Error::new(Stage::Generate, message), pair.mark));
+    }
     let values = distinct(args, pairs).map_err(|error| place(source, kind, file, error, *mark))?;
     let options = args.options.over(options);
     let mut body = body(kind, args, &options, values, *mark);
@@ -74,6 +79,11 @@ pub(crate) fn generate(
     let mut object = Object::new(Arc::new(body), Origin { file: file.clone(), line: mark.line, column: mark.column });
     object.history.hashed = !options.disable_name_suffix_hash;
     Ok(object)
+}
+
+/// kustomize writes such a text as a block, and cannot read it again.
+fn begins_with_a_tab(value: &[u8]) -> bool {
+    value.starts_with(b"\t") && value.contains(&b'\n') && std::str::from_utf8(value).is_ok()
 }
 
 /// An error at a place in the kustomization; where a Secret is generated without the line, which may hold its values.

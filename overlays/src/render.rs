@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Errors, Stage};
+use crate::error::{Error, Errors, Remote, Stage};
 use crate::explain::trail::Watched;
 use crate::fields::Config;
 use crate::layer::Kustomization;
@@ -38,12 +38,14 @@ pub struct Options {
     pub restrict: Restriction,
     /// Whether a root without a kustomization file is all the YAML and JSON and all the layers below it, less what `.plimsollignore` names.
     pub plain_directories: bool,
+    /// Whether kustomize is followed even where it harms its users; `tests/conformance.txt` says where that is.
+    pub strict: bool,
 }
 
 impl Default for Options {
     /// What the agent uses.
     fn default() -> Self {
-        Self { order: Order::None, restrict: Restriction::Root, plain_directories: true }
+        Self { order: Order::None, restrict: Restriction::Root, plain_directories: true, strict: false }
     }
 }
 
@@ -104,7 +106,7 @@ pub(crate) fn render_watching(
     watched: Option<Watched>,
 ) -> Result<Rendered, Errors> {
     let mut build = Build {
-        source: Source::new(tree, cache, options.restrict),
+        source: Source::new(tree, cache, options.restrict, options.strict),
         schemas: Schemas::default(),
         has_schemas: false,
         noted_from: None,
@@ -126,15 +128,19 @@ fn once(mut errors: Vec<Error>) -> Vec<Error> {
     errors
 }
 
-/// Remote bases are named together, once.
-fn with_missing(mut errors: Errors, mut missing: Vec<crate::error::Remote>) -> Errors {
+/// Remote bases are named together, each once, at the first place that names it.
+fn with_missing(mut errors: Errors, mut missing: Vec<Remote>) -> Errors {
     errors.0 = once(errors.0);
     if missing.is_empty() {
         return errors;
     }
-    missing.sort();
-    missing.dedup();
-    let others = errors.0.into_iter().filter(|error| !matches!(error, Error::Missing(_)));
+    let (told, others): (Vec<Error>, Vec<Error>) = errors.0.into_iter().partition(|error| matches!(error, Error::Missing(_)));
+    missing.extend(told.into_iter().flat_map(|error| if let Error::Missing(remotes) = error { remotes } else { Vec::new() }));
+    missing.sort_by(|a, b| {
+        let place = |remote: &Remote| (remote.origin.is_none(), remote.origin.clone());
+        (&a.url, &a.reference, place(a)).cmp(&(&b.url, &b.reference, place(b)))
+    });
+    missing.dedup_by(|later, first| (&later.url, &later.reference) == (&first.url, &first.reference));
     Errors(std::iter::once(Error::Missing(missing)).chain(others).collect())
 }
 

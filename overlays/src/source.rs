@@ -88,6 +88,8 @@ pub(crate) struct Source<'a> {
     tree: &'a dyn Tree,
     cache: &'a mut Cache,
     restriction: Restriction,
+    /// Whether kustomize is followed even where it harms its users.
+    pub(crate) strict: bool,
     /// The files that marks may name; number 0 is left free for "the object's own file".
     files: Vec<RepoPath>,
     numbers: HashMap<RepoPath, u32>,
@@ -100,12 +102,13 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(tree: &'a dyn Tree, cache: &'a mut Cache, restriction: Restriction) -> Self {
+    pub(crate) fn new(tree: &'a dyn Tree, cache: &'a mut Cache, restriction: Restriction, strict: bool) -> Self {
         let files = vec![RepoPath::root()];
         Self {
             tree,
             cache,
             restriction,
+            strict,
             files,
             numbers: HashMap::new(),
             layers: BTreeSet::new(),
@@ -184,8 +187,9 @@ impl<'a> Source<'a> {
     /// There is no such file, or the layer may not read it.
     pub(crate) fn file(&mut self, layer: &RepoPath, name: &str) -> Result<(RepoPath, Blob), Error> {
         if is_url(name) {
-            self.missing.push(remote(name).unwrap_or_else(|| Remote { url: name.to_owned(), reference: None }));
-            return Err(Error::Missing(self.missing.clone()));
+            let remote = remote(name).unwrap_or_else(|| Remote { url: without_credentials(name), reference: None, origin: None });
+            self.missing.push(remote.clone());
+            return Err(Error::Missing(vec![remote]));
         }
         let path = layer.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
         let found = self.resolve(&path)?;
@@ -305,7 +309,7 @@ pub(crate) fn remote(text: &str) -> Option<Remote> {
     }
     let (url, query) = text.split_once('?').unwrap_or((text, ""));
     let reference = query.split('&').find_map(|pair| pair.strip_prefix("ref=").or_else(|| pair.strip_prefix("version=")));
-    Some(Remote { url: without_credentials(url), reference: reference.map(str::to_owned) })
+    Some(Remote { url: without_credentials(url), reference: reference.map(str::to_owned), origin: None })
 }
 
 /// URLs are shown; what stands before the host may be a token. A plain user name of ssh is kept.

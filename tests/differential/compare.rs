@@ -54,7 +54,7 @@ pub fn ours(tree: &Tree) -> Outcome {
         order: if tree.legacy { Order::Legacy } else { Order::None },
         restrict: if tree.unrestricted { Restriction::None } else { Restriction::Root },
         plain_directories: false,
-        ..Options::default()
+        strict: true,
     };
     let root = RepoPath::new(&tree.root).unwrap();
     let rendered = render(&files, &root, &options, &mut Cache::default());

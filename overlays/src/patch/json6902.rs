@@ -234,13 +234,23 @@ fn test(object: &Node, path: &Pointer, value: &Node) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("`test` failed: the object has another value at `{}`", path.text)) }
 }
 
+/// Whether a string needs no quotes, so that what a later patch puts in its place needs none either.
+fn is_written_plain(text: &str) -> bool {
+    let has_no_meaning = |c: char| c.is_ascii_alphanumeric() || "-_./$()=@+:".contains(c);
+    let is_string = |dialect| matches!(Node::plain(text).resolve(dialect), Ok(Scalar::Str(_)));
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '$')
+        && text.chars().all(has_no_meaning)
+        && !text.ends_with(':')
+        && is_string(Dialect::Resource)
+        && is_string(Dialect::Config)
+}
+
 /// kustomize sends the whole object through JSON with 64-bit floats: a scalar keeps its type and value, not how it was written, and
 /// integers beyond 2^53 lose digits, anywhere in the object. What shows of it is in annotations, whose values are taken as text.
 fn through_json(node: &mut Node) {
     let (text, style) = match &mut node.value {
         Value::List(items) => return items.iter_mut().for_each(through_json),
         Value::Map(entries) => return entries.iter_mut().for_each(|entry| through_json(&mut entry.value)),
-        Value::Scalar(_, Style::Quoted, _) => return,
         Value::Scalar(..) => match node.resolve(Dialect::Resource) {
             Ok(Scalar::Null) => ("null".to_owned(), Style::Plain),
             Ok(Scalar::Bool(value)) => (value.to_string(), Style::Plain),
@@ -248,7 +258,13 @@ fn through_json(node: &mut Node) {
             Ok(Scalar::Int(value)) => (yaml::float_text(value as f64), Style::Plain),
             Ok(Scalar::Float(value)) => (yaml::float_text(value), Style::Plain),
             Ok(Scalar::Timestamp(text)) => (text, Style::Quoted),
-            Ok(Scalar::Str(text)) => (text.into_owned(), Style::Quoted),
+            Ok(Scalar::Str(text)) => {
+                let style = if is_written_plain(&text) { Style::Plain } else { Style::Quoted };
+                if matches!(&node.value, Value::Scalar(_, old, None) if *old == style) {
+                    return;
+                }
+                (text.into_owned(), style)
+            }
             Err(_) => return,
         },
     };

@@ -70,8 +70,8 @@ impl Build<'_> {
         let Placed { value: name, mark } = resource;
         let at = |build: &Self, error: Error| build.source.place(error, &layer.file, *mark);
         if let Some(remote) = source::remote(name) {
-            self.source.missing.push(remote);
-            return Err(Error::Missing(self.source.missing.clone()).into());
+            self.source.missing.push(remote.clone());
+            return Err(at(self, Error::Missing(vec![remote])).into());
         }
         if name.is_empty() {
             return Err(at(self, Error::new(Stage::Layer, "an entry of `resources` is empty")).into());
@@ -107,8 +107,8 @@ impl Build<'_> {
         let Placed { value: name, mark } = component;
         let at = |build: &Self, error: Error| build.source.place(error, &layer.file, *mark);
         if let Some(remote) = source::remote(name) {
-            self.source.missing.push(remote);
-            return Err(Error::Missing(self.source.missing.clone()).into());
+            self.source.missing.push(remote.clone());
+            return Err(at(self, Error::Missing(vec![remote])).into());
         }
         let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
         let path = match self.source.resolve(&path)? {
@@ -121,7 +121,11 @@ impl Build<'_> {
             let error = Error::new(Stage::Layer, format!("`{name}` is no component"));
             return Err(at(self, error.hint("name it under `resources`, or give it `kind: Component`")).into());
         }
-        self.accumulate(&child, above, into)
+        let child = self.accumulate(&child, above, into)?;
+        // As if all were new: objects that have become the same are told, and configurations displace each other as they do in a base.
+        let mut anew = Accumulated::default();
+        self.merge(layer, child, *mark, &mut anew)?;
+        Ok(anew)
     }
 
     /// Reads a layer that another one includes.

@@ -13,6 +13,8 @@ use crate::yaml::{self, Node};
 const ORIGIN: &str = "config.kubernetes.io/origin";
 const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// What kustomize calls itself, in the version that is followed.
+const KUSTOMIZE: &str = "kustomize-v5.8.2";
 
 /// Where something was written, and for steps and generators what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ pub(super) fn note_step(objects: &mut Objects, note: Option<&Note>) {
 }
 
 /// Writes into the objects what the root's `buildMetadata` asks for. Words that kustomize does not know it passes over too.
-pub(super) fn write(objects: &mut [Object], wanted: &[String]) {
+pub(super) fn write(objects: &mut [Object], wanted: &[String], strict: bool) {
     let wants = |word: &str| wanted.iter().any(|have| have == word);
     for object in objects {
         let Object { history, .. } = &*object;
@@ -88,7 +90,7 @@ pub(super) fn write(objects: &mut [Object], wanted: &[String]) {
             text.into_iter().for_each(|text| put(object, "annotations", name, &text));
         }
         if wants("managedByLabel") {
-            put(object, "labels", MANAGED_BY, concat!("plimsoll-v", env!("CARGO_PKG_VERSION")));
+            put(object, "labels", MANAGED_BY, if strict { KUSTOMIZE } else { concat!("plimsoll-v", env!("CARGO_PKG_VERSION")) });
         }
     }
 }

@@ -141,7 +141,8 @@ impl<'a> Composer<'a> {
     fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<String>) -> Value {
         let style = match style {
             ScalarStyle::Plain => Style::Plain,
-            ScalarStyle::Folded => Style::Folded,
+            // Only resources are printed in between.
+            ScalarStyle::Folded if self.dialect == Dialect::Resource => Style::Folded,
             _ => Style::Quoted,
         };
         Value::Scalar(self.share(text), style, tag.map(Text::from))
