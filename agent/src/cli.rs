@@ -1,6 +1,7 @@
 //! The command line: doc comments here are its help.
 //!
-//! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed with a message, 2 wrong usage.
+//! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed with a message, 2 wrong usage; `drift`
+//! has its own.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -16,7 +17,7 @@ use crate::api::ClusterSpec;
 use crate::config::{AgentConfig, ClusterConfig, LogConfig, LogFormat};
 use crate::facts::Facts;
 use crate::fleet::{self, Root};
-use crate::{agent, dev, install, sync};
+use crate::{agent, dev, drift_command, install, sync};
 
 /// The same workloads on every cloud, from one Git repository, and the proof on the commit.
 #[derive(Parser)]
@@ -40,6 +41,12 @@ enum Command {
     Crd,
     /// Follow a working tree on this machine: save a file, and the cluster of the kubeconfig follows.
     Dev(Dev),
+    /// Tell what is not as Git says in the cluster, which field of which object, and who holds it now.
+    ///
+    /// It tells what the agents say in `status.drift` of their Syncs: what has drifted, and what was healed last.
+    ///
+    /// Exit codes: 0 told, 2 failed or wrong usage; with --exit-code: 0 nothing has drifted, 1 something has, 2 nobody can say, or it failed.
+    Drift(drift_command::Drift),
 }
 
 /// In which order objects are printed.
@@ -148,13 +155,17 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli.log);
+    let failed = match &cli.command {
+        Command::Drift(_) => drift_command::Drift::failure_code(),
+        _ => ExitCode::FAILURE,
+    };
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads our output has gone (`plimsoll render | head`); that is no failure of ours.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             _ = writeln!(io::stderr(), "{}", told(&*error));
-            ExitCode::FAILURE
+            failed
         }
     }
 }
@@ -182,14 +193,16 @@ fn start_logging(config: &LogConfig) {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
-    match command {
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    let done = match command {
         Command::Run(config) => runtime()?.block_on(agent::run(config)),
         Command::Render(args) => render(&args),
         Command::Install(args) => install(&args),
         Command::Crd => print(&install::crd()?),
         Command::Dev(args) => runtime()?.block_on(dev::run(&args.dir, &args.cluster, &args.namespace)),
-    }
+        Command::Drift(args) => return runtime()?.block_on(drift_command::run(&args)),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// One thread runs everything but fetching and rendering: the agent is mostly asleep, and a thread costs memory.

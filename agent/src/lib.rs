@@ -5,6 +5,7 @@ pub mod config;
 pub mod install;
 pub mod first;
 pub mod dev;
+pub mod drift_command;
 
 pub mod api;
 pub mod secret;
