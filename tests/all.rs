@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod deploy;
 mod drift;
+mod drift_command;
 mod examples;
 mod facts;
 mod failure;

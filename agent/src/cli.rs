@@ -1,7 +1,7 @@
 //! The command line: doc comments here are its help.
 //!
-//! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed with a message, 2 wrong usage; `diff --exit-code`
-//! has its own.
+//! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed with a message, 2 wrong usage; `drift` and `diff`
+//! have their own.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -17,7 +17,7 @@ use crate::config::{AgentConfig, ClusterConfig, LogConfig, LogFormat};
 use crate::facts::Facts;
 use crate::fleet::Root;
 use crate::local::{self, Place, Wanted};
-use crate::{agent, dev, diff, explain, install};
+use crate::{agent, dev, diff, drift_command, explain, install};
 
 /// The same workloads on every cloud, from one Git repository, and the proof on the commit.
 #[derive(Parser)]
@@ -67,6 +67,12 @@ enum Command {
     Crd,
     /// Follow a working tree on this machine: save a file, and the cluster of the kubeconfig follows.
     Dev(Dev),
+    /// Tell what is not as Git says in the cluster, which field of which object, and who holds it now.
+    ///
+    /// It tells what the agents say in `status.drift` of their Syncs: what has drifted, and what was healed last.
+    ///
+    /// Exit codes: 0 told, 2 failed or wrong usage; with --exit-code: 0 nothing has drifted, 1 something has, 2 nobody can say, or it failed.
+    Drift(drift_command::Drift),
 }
 
 /// In which order objects are printed.
@@ -280,6 +286,7 @@ pub fn main() -> ExitCode {
     start_logging(&log);
     let failed = match &command {
         Command::Diff(args) => args.failure_code(),
+        Command::Drift(_) => drift_command::Drift::failure_code(),
         _ => ExitCode::FAILURE,
     };
     match run(command, &colour) {
@@ -331,6 +338,7 @@ fn run(command: Command, colour: &ColourArgs) -> Result<ExitCode, Failure> {
         Command::Install(args) => install(&args),
         Command::Crd => print(&install::crd()?),
         Command::Dev(args) => runtime()?.block_on(dev::run(&args.dir, &args.cluster, &args.namespace)),
+        Command::Drift(args) => return runtime()?.block_on(drift_command::run(&args)),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

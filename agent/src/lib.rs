@@ -9,6 +9,7 @@ pub mod local;
 pub mod explain;
 pub mod diff;
 pub mod blame;
+pub mod drift_command;
 
 pub mod api;
 pub mod secret;
