@@ -181,7 +181,7 @@ pub struct SyncStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word: `Waiting`, `Syncing`, `InSync`, `Failed`, `AgentError`, `Suspended`.
+    /// One word: `Waiting`, `Syncing`, `InSync`, `Drifted`, `Failed`, `AgentError`, `Suspended`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// What the commit status says.

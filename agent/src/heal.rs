@@ -199,8 +199,7 @@ impl Leader {
     /// An apply that changed nothing although our fields are not as they were: if the object has all that Git asks for nevertheless, that is what
     /// is compared with from now on; else something takes it back within our own write.
     fn accept(&self, case: &Case<'_>, applied: &Applied, before: u64) -> Result<(), Refusal> {
-        let stuck = case.drifted.as_ref().and_then(version).is_some_and(|seen| seen.to_string() == applied.resource_version);
-        if !stuck || drift::print(&applied.live).hash == before || self.unmet(case, Some(&applied.live)).is_empty() {
+        if drift::print(&applied.live).hash == before || self.unmet(case, Some(&applied.live)).is_empty() {
             return Ok(());
         }
         let message = "an apply changes nothing; look for an admission policy or a webhook that changes what is written".to_owned();
@@ -325,20 +324,22 @@ impl Leader {
     pub(crate) async fn audit(&self, random: f64) {
         let Some((app, id, version)) = self.state.borrow().to_audit(random) else { return };
         match self.audited(&app, &id).await {
-            Ok(Some(live)) => self.compare(&id, version, &live),
+            Ok(Some((seen, live))) => self.compare(&id, version.max(seen), &live),
             Ok(None) => {}
             Err(refusal) => tracing::debug!(sync = %self.name, object = %id, %refusal, "Could not audit."),
         }
     }
 
-    async fn audited(&self, app: &str, id: &ObjectId) -> Result<Option<Value>, Error> {
+    /// The resourceVersion of an object, and what an apply would make of it.
+    async fn audited(&self, app: &str, id: &ObjectId) -> Result<Option<(u64, Value)>, Error> {
         let Some(Ok(rendered)) = self.rendered(app).await? else { return Ok(None) };
         let job = Job::new(app, &rendered);
         let Some(item) = self.items(&job, std::slice::from_ref(id)).await?.into_iter().next() else { return Ok(None) };
         let (resource, body) = self.body(&job, &item).await?;
         let live = self.hands.get(&resource, id).await?;
         let body = drift::sendable(&body, &self.policy_of(&job, &item)?, live.as_ref());
-        Ok(Some(self.hands.dry_run(&resource, &body).await?))
+        let seen = live.as_ref().and_then(version).unwrap_or_default();
+        Ok(Some((seen, self.hands.dry_run(&resource, &body).await?)))
     }
 
     /// If the object has not moved since, the watch must have told of whatever an apply would change.
@@ -386,7 +387,8 @@ fn in_the_way(refusal: &Refusal) -> Option<&str> {
 /// The fields that differ, each with who holds it now, of those that count.
 fn fields(differences: Vec<Difference>, drifted: &Value, counts: impl Fn(&[String], Option<&str>) -> bool) -> Vec<DriftField> {
     let told = differences.into_iter().filter_map(|difference| {
-        let author = drift::author(&difference.path, difference.is.is_none(), drifted);
+        let author =
+            if difference.is_order { Author::Traceless } else { drift::author(&difference.path, difference.is.is_none(), drifted) };
         counts(&difference.path, author.manager()).then(|| field(difference, &author))
     });
     told.collect()
@@ -394,7 +396,9 @@ fn fields(differences: Vec<Difference>, drifted: &Value, counts: impl Fn(&[Strin
 
 fn field(difference: Difference, author: &Author) -> DriftField {
     let active = author.since().map(|time| time.to_string());
-    DriftField { path: difference.shown(), was: difference.was, is: difference.is, by: author.to_string(), active }
+    // A value may hold a URL with a password.
+    let shown = |value: Option<String>| value.map(|value| crate::report::redact(&value));
+    DriftField { path: difference.shown(), was: shown(difference.was), is: shown(difference.is), by: author.to_string(), active }
 }
 
 fn version(live: &Value) -> Option<u64> {

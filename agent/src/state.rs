@@ -232,7 +232,8 @@ impl State {
         if !exists {
             record.health = Health::NotFound;
         }
-        if !record.is_as_applied() && !self.suspects.has(id) && !self.drifts.has(id) {
+        // Also what was told before: Git may say something else of it now.
+        if !record.is_as_applied() && !self.suspects.has(id) {
             self.suspects.insert(id.clone(), Suspect::unseen(record.version, exists, now));
         }
         true
@@ -310,8 +311,9 @@ impl State {
             self.drifts.silence(&drift.object, drift.raw.filter(|_| drift.fate == Fate::Reported));
             return None;
         }
-        let healed = drift.fate == Fate::Healed;
-        let fight = (healed && self.fights.healed(&drift.object, now)).then(|| self.fights.of(&drift.object, now)).flatten();
+        let what: Vec<(&str, &str)> = drift.fields.iter().map(|field| (field.path.as_str(), field.by.as_str())).collect();
+        let fought = drift.fate == Fate::Healed && self.fights.healed(&drift.object, &what, now);
+        let fight = fought.then(|| self.fights.of(&drift.object, now)).flatten();
         let drift = match fight {
             Some(fight) => {
                 let message = format!("healed {} times, and changed again each time; find out who writes it", fight.times);

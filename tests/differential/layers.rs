@@ -12,43 +12,43 @@ use super::{patches, steps};
 
 /// A tree and how it is built.
 #[derive(Clone, Debug, Default)]
-pub struct Tree {
-    pub files: BTreeMap<String, String>,
-    pub root: String,
-    pub legacy: bool,
-    pub unrestricted: bool,
+pub(crate) struct Tree {
+    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) root: String,
+    pub(crate) legacy: bool,
+    pub(crate) unrestricted: bool,
 }
 
 /// An object as far as the layers above know it.
 #[derive(Clone)]
-pub struct Known {
+pub(crate) struct Known {
     /// As it was written.
-    pub object: Value,
+    pub(crate) object: Value,
     /// What it is called after the prefixes and suffixes so far.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl Known {
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.object["kind"].as_str().unwrap_or_default()
     }
 
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         self.object["apiVersion"].as_str().unwrap_or_default()
     }
 
-    pub fn original(&self) -> &str {
+    pub(crate) fn original(&self) -> &str {
         self.object["metadata"]["name"].as_str().unwrap_or_default()
     }
 
     /// One of the names that it has or had.
-    pub fn some_name<'a>(&'a self, random: &mut Random) -> &'a str {
+    pub(crate) fn some_name<'a>(&'a self, random: &mut Random) -> &'a str {
         if random.chance(60) { &self.name } else { self.original() }
     }
 }
 
 /// The tree of a seed.
-pub fn tree(seed: u64) -> Tree {
+pub(crate) fn tree(seed: u64) -> Tree {
     let mut random = Random::new(seed);
     let mut writer = Writer { random: &mut random, tree: Tree::default(), next: 0 };
     let depth = writer.random.below(3);
@@ -60,25 +60,25 @@ pub fn tree(seed: u64) -> Tree {
     tree
 }
 
-pub struct Writer<'a> {
-    pub random: &'a mut Random,
+pub(crate) struct Writer<'a> {
+    pub(crate) random: &'a mut Random,
     tree: Tree,
     next: usize,
 }
 
 /// A kustomization while it is written.
-pub struct Layer {
-    pub directory: String,
-    pub fields: Map<String, Value>,
-    pub known: Vec<Known>,
+pub(crate) struct Layer {
+    pub(crate) directory: String,
+    pub(crate) fields: Map<String, Value>,
+    pub(crate) known: Vec<Known>,
 }
 
 impl Layer {
-    pub fn put(&mut self, field: &str, value: Value) {
+    pub(crate) fn put(&mut self, field: &str, value: Value) {
         self.fields.insert(field.to_owned(), value);
     }
 
-    pub fn add(&mut self, field: &str, value: Value) {
+    pub(crate) fn add(&mut self, field: &str, value: Value) {
         if let Value::Array(items) = self.fields.entry(field).or_insert_with(|| json!([])) {
             items.push(value);
         }
@@ -92,7 +92,7 @@ impl Writer<'_> {
     }
 
     /// Writes a file of a layer, and returns its name in the layer's directory.
-    pub fn file(&mut self, layer: &Layer, kind: &str, content: String) -> String {
+    pub(crate) fn file(&mut self, layer: &Layer, kind: &str, content: String) -> String {
         let name = format!("{kind}{}.yaml", self.number());
         self.tree.files.insert(format!("{}/{name}", layer.directory), content);
         name
@@ -270,7 +270,7 @@ impl Writer<'_> {
     }
 
     /// An entry of `configMapGenerator` or `secretGenerator`.
-    pub fn generated(&mut self, layer: &Layer, kind: &str) -> Value {
+    pub(crate) fn generated(&mut self, layer: &Layer, kind: &str) -> Value {
         let mut generator = Map::new();
         let there: Vec<&Known> = layer.known.iter().filter(|known| known.kind() == kind).collect();
         let (name, behavior) = match self.random.choose(&there) {
@@ -338,7 +338,7 @@ impl Writer<'_> {
     }
 
     /// An object that the layer has, or one that it may have.
-    pub fn known(&mut self, layer: &Layer) -> Known {
+    pub(crate) fn known(&mut self, layer: &Layer) -> Known {
         match self.random.choose(&layer.known) {
             Some(known) if self.random.chance(96) => known.clone(),
             _ => {
@@ -349,7 +349,7 @@ impl Writer<'_> {
     }
 
     /// A part of an object that might have been written otherwise.
-    pub fn other_value(&mut self, old: &Value) -> Value {
+    pub(crate) fn other_value(&mut self, old: &Value) -> Value {
         match old {
             Value::Object(map) if map.contains_key("image") => container(self.random),
             Value::Object(_) if self.random.chance(50) => labels(self.random),
@@ -365,11 +365,11 @@ impl Writer<'_> {
     }
 }
 
-pub fn name_of(object: &Value) -> String {
+pub(crate) fn name_of(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Labels or annotations as kustomizations take them: strings.
-pub fn pairs(random: &mut Random) -> Value {
+pub(crate) fn pairs(random: &mut Random) -> Value {
     entries(random, &["app", "tier", "team", "a.b/c"], |random| json!(random.pick(&["web", "x y", "5", "true", "", "$(VAR)"])))
 }

@@ -9,7 +9,7 @@ use super::random::Random;
 use super::write::document;
 
 /// Entries of `patches`.
-pub fn patches(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn patches(writer: &mut Writer<'_>, layer: &mut Layer) {
     for _ in 0..writer.random.between(1, 2) {
         let known = writer.known(layer);
         let is_strategic = writer.random.chance(60);
@@ -28,7 +28,7 @@ pub fn patches(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// Entries of `patchesStrategicMerge`.
-pub fn strategic(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn strategic(writer: &mut Writer<'_>, layer: &mut Layer) {
     let known = writer.known(layer);
     let patch = strategic_patch(writer, &known);
     let content = document(writer.random, &patch);
@@ -37,7 +37,7 @@ pub fn strategic(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// Entries of `patchesJson6902`.
-pub fn json6902(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn json6902(writer: &mut Writer<'_>, layer: &mut Layer) {
     let known = writer.known(layer);
     let (group, version) = known.version().split_once('/').unwrap_or(("", known.version()));
     let target = json!({"group": group, "version": version, "kind": known.kind(), "name": known.some_name(writer.random)});
@@ -52,7 +52,7 @@ pub fn json6902(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// A selector that means an object, and perhaps others.
-pub fn target(random: &mut Random, known: &Known) -> Value {
+pub(crate) fn target(random: &mut Random, known: &Known) -> Value {
     let mut target = Map::new();
     let (group, version) = known.version().split_once('/').unwrap_or(("", known.version()));
     let name = known.some_name(random);
@@ -75,7 +75,7 @@ pub fn target(random: &mut Random, known: &Known) -> Value {
 }
 
 /// A strategic merge patch: part of the object, with other values.
-pub fn strategic_patch(writer: &mut Writer<'_>, known: &Known) -> Value {
+pub(crate) fn strategic_patch(writer: &mut Writer<'_>, known: &Known) -> Value {
     let mut patch = thinned(writer, &known.object, 0);
     if !patch.is_object() {
         patch = json!({});
@@ -210,7 +210,7 @@ fn descend(random: &mut Random, value: &Value, path: &mut String) -> Value {
 }
 
 /// Some place in an object, as kustomize's `fieldPath` has it.
-pub fn field_path(random: &mut Random, object: &Value) -> String {
+pub(crate) fn field_path(random: &mut Random, object: &Value) -> String {
     let mut pointer = String::new();
     descend(random, object, &mut pointer);
     let steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));

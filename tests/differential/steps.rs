@@ -10,7 +10,7 @@ use super::random::Random;
 use super::write::document;
 
 /// Entries of `replacements`.
-pub fn replacements(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn replacements(writer: &mut Writer<'_>, layer: &mut Layer) {
     for _ in 0..writer.random.between(1, 2) {
         let replacement = replacement(writer, layer);
         if writer.random.chance(80) {
@@ -87,7 +87,7 @@ fn replacement_target(writer: &mut Writer<'_>, layer: &Layer) -> Value {
 }
 
 /// Entries of `vars`, and a file that lets them stand anywhere.
-pub fn vars(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn vars(writer: &mut Writer<'_>, layer: &mut Layer) {
     for name in ["VAR", "IMAGE"] {
         if writer.random.chance(60) {
             let from = writer.known(layer);
@@ -108,7 +108,7 @@ pub fn vars(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// A field specification.
-pub fn field_spec(random: &mut Random) -> Value {
+pub(crate) fn field_spec(random: &mut Random) -> Value {
     let paths = [
         "metadata/labels",
         "metadata/annotations",
@@ -137,7 +137,7 @@ pub fn field_spec(random: &mut Random) -> Value {
 }
 
 /// A file of `configurations`.
-pub fn configurations(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn configurations(writer: &mut Writer<'_>, layer: &mut Layer) {
     let mut additions = Map::new();
     let groups = ["namePrefix", "nameSuffix", "commonLabels", "labels", "templateLabels", "commonAnnotations", "images", "replicas"];
     for group in groups {
@@ -197,13 +197,13 @@ fn named(writer: &mut Writer<'_>, layer: &mut Layer, field: &str, step: &Value) 
 }
 
 /// Entries of `transformers`.
-pub fn transformers(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn transformers(writer: &mut Writer<'_>, layer: &mut Layer) {
     let step = step(writer, layer);
     named(writer, layer, "transformers", &step);
 }
 
 /// Entries of `validators`.
-pub fn validators(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn validators(writer: &mut Writer<'_>, layer: &mut Layer) {
     let labels = pairs(writer.random);
     let step = json!({
         "apiVersion": "builtin",
@@ -216,7 +216,7 @@ pub fn validators(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// Entries of `generators`.
-pub fn generators(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn generators(writer: &mut Writer<'_>, layer: &mut Layer) {
     let kind = writer.random.pick(&["ConfigMap", "Secret"]);
     let mut step = writer.generated(layer, kind);
     let name = step["name"].take();
@@ -231,7 +231,7 @@ pub fn generators(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// A file of `crds`: definitions that say where names stand.
-pub fn crds(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn crds(writer: &mut Writer<'_>, layer: &mut Layer) {
     let reference = json!({
         "type": "object",
         "properties": {"name": {"type": "string"}},
@@ -249,7 +249,7 @@ pub fn crds(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// A schema of one's own.
-pub fn openapi(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn openapi(writer: &mut Writer<'_>, layer: &mut Layer) {
     let item = json!({"type": "object", "properties": {"name": {"type": "string"}, "value": {"type": "string"}}});
     let list = json!({"type": "array", "items": item, "x-kubernetes-patch-merge-key": "name", "x-kubernetes-patch-strategy": "merge"});
     let schema = json!({"definitions": {"v1.Thing": {

@@ -18,6 +18,8 @@ pub struct Difference {
     pub was: Option<String>,
     /// What is there now; none where it is gone.
     pub is: Option<String>,
+    /// Whether it is the order of our items: who holds the list need not be who has changed that.
+    pub is_order: bool,
 }
 
 impl Difference {
@@ -27,8 +29,8 @@ impl Difference {
     }
 }
 
-/// What of ours differs: `healed` is the object as an apply of ours made it (or would), `drifted` as it was before. Values that mean the same
-/// quantity do not differ; nothing is told where only the owner of a field has changed.
+/// What of ours differs: `healed` is the object as an apply of ours made it (or would), `drifted` as it was before. Both are the server's words, so
+/// quantities are in its form already. Nothing is told where only the owner of a field has changed.
 pub fn differences(healed: &Value, drifted: &Value) -> Vec<Difference> {
     let Some(listed) = fields::ours(healed).and_then(fields::listed) else { return Vec::new() };
     let secret = healed["kind"] == "Secret";
@@ -81,7 +83,7 @@ impl Walk {
                     self.path.pop();
                 }
             }
-            (Some(was), Some(is)) if fields::same(was, is) || same_quantity(was, is) => {}
+            (Some(was), Some(is)) if fields::same(was, is) => {}
             (None, None) => {}
             (was, is) => self.note(was, is),
         }
@@ -111,6 +113,7 @@ impl Walk {
         }
         both.sort_unstable_by_key(|(_, is, _)| *is);
         self.push(Some(cut(&format!("order {was}"))), Some(cut(&format!("order {}", names(&both)))));
+        self.found.iter_mut().rev().take(1).for_each(|difference| difference.is_order = difference.path == self.path);
     }
 
     fn note(&mut self, was: Option<&Value>, is: Option<&Value>) {
@@ -121,7 +124,7 @@ impl Walk {
 
     fn push(&mut self, was: Option<String>, is: Option<String>) {
         if self.found.len() < MOST {
-            self.found.push(Difference { path: self.path.clone(), was, is });
+            self.found.push(Difference { path: self.path.clone(), was, is, is_order: false });
         }
     }
 }
@@ -246,9 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_quantity_is_no_difference() {
-        let fields = json!({"f:spec": {"f:cpu": {}}});
-        let cpu = |value: &str| json!({"spec": {"cpu": value}});
+    fn a_text_that_could_be_a_quantity_is_a_text() {
+        let fields = json!({"f:data": {"f:size": {}}});
+        let size = |value: &str| json!({"data": {"size": value}});
+        assert_eq!(told("ConfigMap", fields, &size("1Gi"), &size("1024Mi")), ["data.size: 1Gi → 1024Mi"]);
+    }
+
+    #[test]
+    fn quantities_are_the_same_by_value() {
         for (a, b, same) in [
             ("1000m", "1", true),
             ("1Gi", "1024Mi", true),
@@ -257,7 +265,7 @@ mod tests {
             ("1k", "1Ki", false),
             ("v1", "v2", false),
         ] {
-            assert_eq!(told("X", fields.clone(), &cpu(a), &cpu(b)).is_empty(), same, "{a} {b}");
+            assert_eq!(same_quantity(&json!(a), &json!(b)), same, "{a} {b}");
         }
     }
 }

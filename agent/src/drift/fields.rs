@@ -3,6 +3,8 @@
 //! A path is a list of steps as the API server writes them (structured-merge-diff, `FieldsV1`): `f:spec`, `k:{"name":"web"}` (an item by its
 //! keys), `v:"x"` (an element of a set), `i:0`. The step `.` stands for the thing itself. What is malformed leads nowhere; nothing here fails.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::api::FIELD_MANAGER;
@@ -89,10 +91,38 @@ pub(super) fn items<'a>(list: &'a Value, keys: &str) -> Vec<(usize, &'a Value)> 
     items.iter().enumerate().filter(|(_, item)| matches(item)).collect()
 }
 
-/// Whether a set has an element.
-pub(super) fn has_element(list: &Value, element: &str) -> bool {
-    let (Value::Array(items), Ok(element)) = (list, serde_json::from_str::<Value>(element)) else { return false };
-    items.iter().any(|item| same(item, &element))
+/// Where the items of a list are that our keys name, so that each key is not looked for in all of them.
+pub(super) struct Index(HashMap<String, Vec<usize>>);
+
+impl Index {
+    /// Of the items that are named by the fields that these keys have.
+    pub(super) fn new<'a>(list: Option<&Value>, keys: impl Iterator<Item = &'a str>) -> Self {
+        let mut names: Vec<Vec<String>> = keys.filter_map(key_names).collect();
+        names.sort_unstable();
+        names.dedup();
+        let items = list.and_then(Value::as_array).into_iter().flatten().enumerate();
+        let mut index: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, item) in items {
+            for names in &names {
+                index.entry(key_text(names.iter().filter_map(|name| Some((name, item.get(name)?))))).or_default().push(place);
+            }
+        }
+        Self(index)
+    }
+
+    /// The places of the items with these keys.
+    pub(super) fn places(&self, keys: &str) -> &[usize] {
+        let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(keys) else { return &[] };
+        self.0.get(&key_text(keys.iter())).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn key_names(keys: &str) -> Option<Vec<String>> {
+    Some(serde_json::from_str::<Map<String, Value>>(keys).ok()?.keys().cloned().collect())
+}
+
+fn key_text<'a>(keys: impl Iterator<Item = (&'a String, &'a Value)>) -> String {
+    keys.map(|(name, value)| format!("{name:?}:{value};")).collect()
 }
 
 /// Whether two values mean the same: numbers by value, so that 1 is 1.0.

@@ -106,6 +106,9 @@ impl Policy {
 fn left(text: &str) -> Result<Vec<Left>, String> {
     let one = |text: &str| match (text.strip_prefix("manager:"), text.strip_prefix('/')) {
         (Some(name), _) if !name.is_empty() => Ok(Left::Manager(name.to_owned())),
+        (_, Some(pointer)) if pointer.split('/').any(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit())) => {
+            Err(format!("`{text}` counts items of a list, whose places change; write the item's name, or *"))
+        }
         (_, Some(pointer)) if !pointer.is_empty() => {
             Ok(Left::Pointer(pointer.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect()))
         }

@@ -3,6 +3,8 @@
 //!
 //! Left out on purpose: the order of sets, which means nothing (a set list that was reordered would be a false alarm).
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -76,8 +78,11 @@ fn never_nought(hash: &Xxh3) -> u64 {
 /// Goes along the listed fields; `live` is what is there, none if nothing is.
 fn project(hash: &mut Xxh3, listed: &Map<String, Value>, live: Option<&Value>, depth: usize) {
     if depth > DEEPEST {
-        return;
+        // Nobody nests so deep; if somebody does, all of it counts.
+        return live.iter().for_each(|live| text(hash, &live.to_string()));
     }
+    let index = fields::Index::new(live, listed.keys().filter_map(|key| key.strip_prefix("k:")));
+    let elements = Elements::of(listed, live);
     for (key, below) in listed {
         text(hash, key);
         let Some(step) = Step::parse(key) else {
@@ -85,17 +90,17 @@ fn project(hash: &mut Xxh3, listed: &Map<String, Value>, live: Option<&Value>, d
             continue;
         };
         match step {
-            Step::Element(element) => hash.update(&[u8::from(live.is_some_and(|live| fields::has_element(live, element)))]),
+            Step::Element(element) => hash.update(&[u8::from(elements.has(element))]),
             Step::Item(keys) => {
-                let found = live.map(|live| fields::items(live, keys)).unwrap_or_default();
+                let found = index.places(keys);
                 // A key that is there twice is not what we applied.
                 hash.update(&[u8::try_from(found.len()).unwrap_or(u8::MAX)]);
-                descend(hash, below, found.first().map(|(_, item)| *item), depth);
+                descend(hash, below, found.first().and_then(|place| live?.get(place)), depth);
             }
             step => descend(hash, below, live.and_then(|live| fields::follow(live, step)), depth),
         }
     }
-    order(hash, listed, live);
+    order(hash, listed, &index);
 }
 
 fn descend(hash: &mut Xxh3, below: &Value, live: Option<&Value>, depth: usize) {
@@ -113,14 +118,26 @@ fn descend(hash: &mut Xxh3, below: &Value, live: Option<&Value>, depth: usize) {
 }
 
 /// The order of our items among each other: it may matter (init containers, variables that refer to others), and no entry tells it.
-fn order(hash: &mut Xxh3, listed: &Map<String, Value>, live: Option<&Value>) {
+fn order(hash: &mut Xxh3, listed: &Map<String, Value>, index: &fields::Index) {
     let keys = listed.keys().filter_map(|key| key.strip_prefix("k:"));
-    let mut places: Vec<(usize, usize)> = match live {
-        Some(live) => keys.enumerate().filter_map(|(ours, keys)| Some((fields::items(live, keys).first()?.0, ours))).collect(),
-        None => return,
-    };
+    let mut places: Vec<(usize, usize)> = keys.enumerate().filter_map(|(ours, keys)| Some((*index.places(keys).first()?, ours))).collect();
     places.sort_unstable();
     places.iter().for_each(|(_, ours)| hash.update(&ours.to_le_bytes()));
+}
+
+/// The elements of a set, as JSON text; empty where nothing of ours is one.
+struct Elements(HashSet<String>);
+
+impl Elements {
+    fn of(listed: &Map<String, Value>, live: Option<&Value>) -> Self {
+        let wanted = listed.keys().any(|key| key.starts_with("v:"));
+        let items = live.and_then(Value::as_array).filter(|_| wanted);
+        Self(items.into_iter().flatten().map(Value::to_string).collect())
+    }
+
+    fn has(&self, element: &str) -> bool {
+        serde_json::from_str::<Value>(element).is_ok_and(|element| self.0.contains(&element.to_string()))
+    }
 }
 
 /// A value so that no two different ones look the same: with its type and its length; maps are sorted, numbers are told by value.

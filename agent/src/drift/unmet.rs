@@ -57,7 +57,7 @@ impl Walk {
                 items.iter().for_each(|item| self.item(wanted, item, live, known));
             }
             (Value::Array(items), None) if items.is_empty() => {}
-            (wanted, Some(live)) if covers(live, wanted) => {}
+            (wanted, Some(live)) if covers(live, wanted) || (self.is_typed() && same_quantity(live, wanted)) => {}
             (wanted, live) => self.note(wanted, live),
         }
     }
@@ -77,10 +77,17 @@ impl Walk {
         self.path.pop();
     }
 
+    /// Whether a text here may be a quantity that the server has written in its own way; what people put into `data`, labels and variables stays
+    /// as it is.
+    fn is_typed(&self) -> bool {
+        let first = self.path.first().map(String::as_str).unwrap_or_default();
+        !["f:data", "f:stringData", "f:metadata"].contains(&first) && self.path.last().is_none_or(|last| last != "f:value")
+    }
+
     fn note(&mut self, was: &Value, is: Option<&Value>) {
         let hidden = self.secret && self.path.first().is_some_and(|first| first == "f:data" || first == "f:stringData");
         let shown = |value: &Value| if hidden { "****".to_owned() } else { shown(value) };
-        self.found.push(Difference { path: self.path.clone(), was: Some(shown(was)), is: is.map(shown) });
+        self.found.push(Difference { path: self.path.clone(), was: Some(shown(was)), is: is.map(shown), is_order: false });
     }
 }
 
@@ -118,7 +125,7 @@ fn covers(live: &Value, wanted: &Value) -> bool {
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
         }
-        _ => fields::same(live, wanted) || same_quantity(live, wanted),
+        _ => fields::same(live, wanted),
     }
 }
 
