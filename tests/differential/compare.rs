@@ -10,7 +10,7 @@ use super::layers::Tree;
 
 /// How two outcomes compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Likeness {
+pub(crate) enum Likeness {
     /// The same bytes, or both refuse.
     Same,
     /// The same objects with the same values in the same order.
@@ -24,12 +24,12 @@ pub enum Likeness {
 }
 
 impl Likeness {
-    pub fn is_difference(self) -> bool {
+    pub(crate) fn is_difference(self) -> bool {
         self > Self::SameMeaning
     }
 }
 
-pub fn compare(theirs: &Outcome, ours: &Outcome) -> Likeness {
+pub(crate) fn compare(theirs: &Outcome, ours: &Outcome) -> Likeness {
     match (theirs, ours) {
         (Ok(theirs), Ok(ours)) if theirs == ours => Likeness::Same,
         (Ok(theirs), Ok(ours)) if documents(theirs).is_some_and(|theirs| Some(theirs) == documents(ours)) => Likeness::SameMeaning,
@@ -45,7 +45,7 @@ fn documents(text: &str) -> Option<Vec<Value>> {
 }
 
 /// What this project makes of a tree.
-pub fn ours(tree: &Tree) -> Outcome {
+pub(crate) fn ours(tree: &Tree) -> Outcome {
     let mut files = Fixture::default();
     for (path, content) in &tree.files {
         files.insert(RepoPath::new(path).unwrap(), content.clone().into_bytes());

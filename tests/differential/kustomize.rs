@@ -1,5 +1,7 @@
 //! The real kustomize, as a process that is asked about one tree after another. It must not know how trees are made.
 
+#![expect(clippy::disallowed_methods, reason = "the real kustomize is a process")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,10 +13,10 @@ use serde_json::{Value, json};
 use super::layers::Tree;
 
 /// What became of a tree: what is printed, or what is said.
-pub type Outcome = Result<String, String>;
+pub(crate) type Outcome = Result<String, String>;
 
 /// The process. It ends when its standard input does.
-pub struct Kustomize {
+pub(crate) struct Kustomize {
     child: Child,
     ask: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -22,7 +24,7 @@ pub struct Kustomize {
 
 impl Kustomize {
     /// The one that the lab builds; `None`, with the reason on standard error, only where there is no Go.
-    pub fn of_the_lab() -> Option<Self> {
+    pub(crate) fn of_the_lab() -> Option<Self> {
         if let Err(problem) = Command::new("go").arg("version").stdout(Stdio::null()).status() {
             eprintln!("left out: the real kustomize is built with Go, and `go` does not start: {problem}");
             return None;
@@ -37,7 +39,7 @@ impl Kustomize {
     }
 
     /// Builds a tree.
-    pub fn build(&mut self, tree: &Tree) -> Outcome {
+    pub(crate) fn build(&mut self, tree: &Tree) -> Outcome {
         let files = tree.files.iter().map(|(path, content)| (path.clone(), json!(STANDARD.encode(content)))).collect();
         self.asked(&json!({
             "files": Value::Object(files), "root": tree.root, "legacy": tree.legacy, "unrestricted": tree.unrestricted,

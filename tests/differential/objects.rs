@@ -7,8 +7,8 @@ use super::random::Random;
 use super::write::raw;
 
 /// Few names, so that objects meet.
-pub const NAMES: [&str; 6] = ["app", "web", "db", "cache", "default", "a.b"];
-pub const NAMESPACES: [&str; 4] = ["prod", "dev", "default", "kube-system"];
+pub(crate) const NAMES: [&str; 6] = ["app", "web", "db", "cache", "default", "a.b"];
+pub(crate) const NAMESPACES: [&str; 4] = ["prod", "dev", "default", "kube-system"];
 const IMAGES: [&str; 8] = [
     "nginx",
     "nginx:1.25",
@@ -70,7 +70,7 @@ const SCALARS: [&str; 46] = [
 ];
 
 /// A scalar of any type.
-pub fn scalar(random: &mut Random) -> Value {
+pub(crate) fn scalar(random: &mut Random) -> Value {
     match random.below(8) {
         0 => raw(random.pick(&SCALARS)),
         1 => json!(random.below(9000)),
@@ -83,7 +83,7 @@ pub fn scalar(random: &mut Random) -> Value {
 }
 
 /// A string, however it is spelt.
-pub fn text(random: &mut Random) -> Value {
+pub(crate) fn text(random: &mut Random) -> Value {
     match random.below(6) {
         0 => json!("$(VAR)"),
         1 => json!("a=b,c"),
@@ -97,7 +97,7 @@ fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
 }
 
 /// A few entries.
-pub fn entries(random: &mut Random, keys: &[&str], value: fn(&mut Random) -> Value) -> Value {
+pub(crate) fn entries(random: &mut Random, keys: &[&str], value: fn(&mut Random) -> Value) -> Value {
     let mut map = Map::new();
     for _ in 0..random.between(1, 3) {
         let key = random.pick(keys);
@@ -108,7 +108,7 @@ pub fn entries(random: &mut Random, keys: &[&str], value: fn(&mut Random) -> Val
 
 const KEYS: [&str; 5] = ["app", "tier", "app.kubernetes.io/name", "x", "team"];
 
-pub fn labels(random: &mut Random) -> Value {
+pub(crate) fn labels(random: &mut Random) -> Value {
     entries(random, &KEYS, text)
 }
 
@@ -160,7 +160,7 @@ fn several(random: &mut Random, most: usize, item: fn(&mut Random) -> Value) -> 
     Value::Array((0..random.between(1, most)).map(|_| item(random)).collect())
 }
 
-pub fn container(random: &mut Random) -> Value {
+pub(crate) fn container(random: &mut Random) -> Value {
     let mut map = Map::new();
     put(&mut map, "name", json!(random.pick(&["main", "side", "app"])));
     if random.chance(92) {
@@ -418,7 +418,7 @@ const KINDS: [(&str, &str, bool, Body); 32] = [
 ];
 
 /// An object.
-pub fn object(random: &mut Random) -> Value {
+pub(crate) fn object(random: &mut Random) -> Value {
     let (version, kind, is_namespaced, body) = KINDS[random.below(KINDS.len())];
     let mut object = body(random);
     object["apiVersion"] = json!(version);

@@ -4,7 +4,7 @@
 use super::layers::Tree;
 
 /// The smallest tree found that still differs, as `differs` says.
-pub fn shrunk(tree: &Tree, differs: &mut dyn FnMut(&Tree) -> bool) -> Tree {
+pub(crate) fn shrunk(tree: &Tree, differs: &mut dyn FnMut(&Tree) -> bool) -> Tree {
     let mut best = tree.clone();
     loop {
         let size = size(&best);

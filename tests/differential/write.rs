@@ -10,12 +10,12 @@ use super::random::Random;
 const RAW: char = '\u{1}';
 
 /// A scalar that is written as it stands.
-pub fn raw(text: &str) -> Value {
+pub(crate) fn raw(text: &str) -> Value {
     Value::String(format!("{RAW}{text}"))
 }
 
 /// The documents of a file.
-pub fn documents(random: &mut Random, values: &[Value]) -> String {
+pub(crate) fn documents(random: &mut Random, values: &[Value]) -> String {
     let mut text = String::new();
     for (index, value) in values.iter().enumerate() {
         if index > 0 || random.chance(20) {
@@ -30,7 +30,7 @@ pub fn documents(random: &mut Random, values: &[Value]) -> String {
 }
 
 /// One document.
-pub fn document(random: &mut Random, value: &Value) -> String {
+pub(crate) fn document(random: &mut Random, value: &Value) -> String {
     let mut text = String::new();
     block(random, value, 0, &mut text);
     text
