@@ -5,6 +5,8 @@
 mod cli;
 mod cluster;
 mod deploy;
+mod drift;
+mod drift_command;
 mod examples;
 mod facts;
 mod failure;
@@ -13,6 +15,7 @@ mod git;
 mod ground;
 mod heal;
 mod interruption;
+mod model;
 mod pods;
 mod refusal;
 mod sync;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::api::{NameRef, ReferenceSpec, Sync, SyncSpec};
 use crate::cli::Failure;
 use crate::first;
+use crate::git;
 use crate::secret::SafeUrl;
 
 /// The image that the DaemonSet runs unless another is named.
@@ -104,7 +105,11 @@ pub fn notes(first: Option<&First>) -> Vec<String> {
     if let Some(secret) = secret {
         notes.push(format!("it waits for the Secret {NAMESPACE}/{secret}, if there is none yet"));
     }
-    let safe = SafeUrl::new(url).to_string();
+    let safe = SafeUrl::new(url);
+    if git::is_local(&safe) {
+        notes.push(format!("`{safe}` is a path on the agent's machine, which it does not read; write https://, ssh:// or git@host:path"));
+    }
+    let safe = safe.to_string();
     // The user of an ssh address is no secret.
     if safe != *url && url.starts_with("http") {
         notes.push(format!("whoever may read Syncs can read the credentials in {safe}; put them into a Secret and name it by --secret"));

@@ -2,7 +2,7 @@
 //!
 //! One loop owns everything that happens to the Sync; a sync runs beside it and is dropped when a newer commit makes it pointless.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
@@ -219,6 +219,7 @@ impl Agent {
             state.seen(sighting(record), None, Timestamp::now());
             state.remember(&id, kept.get(&id));
         }
+        state.kept.clone_from(&kept);
         let context = self.context(key, sync, &facts.name);
         let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
         let (flight, gate) = sync::limits();
@@ -247,7 +248,7 @@ impl Agent {
             healing: RefCell::default(),
             policy,
             freeze,
-            kept: RefCell::new(kept),
+            kept: Cell::new(0),
         };
         let identity = self.config.identity.clone();
         let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
@@ -477,26 +478,31 @@ impl Led {
         let mut helm = Helm::new(self);
         loop {
             let changed = self.leader.changed.notified();
+            tokio::pin!(changed);
             let next = helm.next();
-            tokio::select! {
-                Some(kind) = kinds.recv() => {
-                    if !watched.contains(&kind) {
-                        self.leader.state.borrow_mut().versions.insert(drift::version_hash(&kind.api_version(), &kind.kind));
-                        watched.push(kind);
-                        watches.cover(&watched);
+            loop {
+                tokio::select! {
+                    Some(kind) = kinds.recv() => {
+                        if !watched.contains(&kind) {
+                            self.leader.state.borrow_mut().versions.insert(drift::version_hash(&kind.api_version(), &kind.kind));
+                            watched.push(kind);
+                            watches.cover(&watched);
+                        }
                     }
+                    Some(seen) = sightings.recv() => match seen {
+                        Seen::Redefined(definition) => watches.restart(&definition),
+                        // Most events are of controllers at work: nothing follows from them.
+                        seen => if !helm.notice(seen) { continue },
+                    },
+                    polled = under_way(&mut helm.poll) => helm.polled(polled),
+                    synced = under_way(&mut helm.sync) => helm.synced(synced),
+                    kept = under_way(&mut helm.keeping) => helm.kept(&kept),
+                    Some(()) = helm.heals.next(), if !helm.heals.is_empty() => {}
+                    () = self.wake.notified() => helm.woken(),
+                    () = &mut changed => {}
+                    () = sleep_until(next) => {}
                 }
-                Some(seen) = sightings.recv() => match seen {
-                    Seen::Redefined(definition) => watches.restart(&definition),
-                    seen => helm.notice(seen),
-                },
-                polled = under_way(&mut helm.poll) => helm.polled(polled),
-                synced = under_way(&mut helm.sync) => helm.synced(synced),
-                kept = under_way(&mut helm.keeping) => helm.kept(&kept),
-                Some(()) = helm.heals.next(), if !helm.heals.is_empty() => {}
-                () = self.wake.notified() => helm.woken(),
-                () = changed => {}
-                () = sleep_until(next) => {}
+                break;
             }
             helm.decide();
         }
@@ -566,7 +572,7 @@ impl<'a> Helm<'a> {
             leader.changed.notify_waiters();
         }
         if std::mem::replace(&mut self.quiet, quiet) && !quiet {
-            (self.done, self.woken_by) = (None, Cause::Retry);
+            (self.done, self.woken_by) = (None, Cause::Start);
             leader.state.borrow_mut().reconsider(now);
         }
     }
@@ -574,6 +580,9 @@ impl<'a> Helm<'a> {
     /// Looks at objects that are not as they were applied, app by app.
     fn heal(&mut self) {
         let leader = &self.led.leader;
+        for (app, id, text) in std::mem::take(&mut leader.state.borrow_mut().overwritten) {
+            self.heals.push(leader.tell_late(app, id, text).boxed_local());
+        }
         loop {
             let due = leader.state.borrow().due_heal(Timestamp::now(), |app| leader.healing.borrow().contains(app));
             let Some((app, ids)) = due else { return };
@@ -665,7 +674,8 @@ impl<'a> Helm<'a> {
         (self.next_poll, self.woken_by) = (Instant::now(), Cause::Push);
     }
 
-    fn notice(&mut self, seen: Seen) {
+    /// Notes what a watch has seen. Returns whether anything may follow from it.
+    fn notice(&mut self, seen: Seen) -> bool {
         let leader = &self.led.leader;
         match seen {
             Seen::Restarted(kind) => {
@@ -676,7 +686,7 @@ impl<'a> Helm<'a> {
             Seen::Object(record, text) => {
                 self.listing.values_mut().for_each(|missing| _ = missing.remove(&record.id));
                 if !leader.state.borrow_mut().seen(sighting(record), Some(text), Timestamp::now()) {
-                    return;
+                    return false;
                 }
             }
             Seen::Deleted(record) => leader.is_gone(&record.id, &record.uid),
@@ -685,6 +695,7 @@ impl<'a> Helm<'a> {
             Seen::Redefined(_) => {}
         }
         leader.changed.notify_waiters();
+        true
     }
 
     /// A kind was told from the beginning to the end: what was there before and was not told does not exist.
@@ -763,7 +774,7 @@ impl<'a> Helm<'a> {
             self.next_resync = self.led.times.resync.map(|every| Instant::now() + every.mul_f64(0.9 + random() / 5.0));
         }
         let leader = &self.led.leader;
-        leader.state.borrow_mut().agent_error = None;
+        leader.state.borrow_mut().arrived();
         let report = leader.state.borrow_mut().report(Timestamp::now());
         let short = leader.state.borrow().short.clone();
         leader.metrics.synced(&leader.name, report::state(&report).as_str(), report.took);

@@ -5,6 +5,11 @@ pub mod config;
 pub mod install;
 pub mod first;
 pub mod dev;
+pub mod local;
+pub mod explain;
+pub mod diff;
+pub mod blame;
+pub mod drift_command;
 
 pub mod api;
 pub mod secret;

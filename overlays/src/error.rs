@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::diagnostic::Code;
 use crate::object::Origin;
 use crate::path::RepoPath;
 use crate::tree::TreeError;
@@ -55,6 +56,10 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     stage: Stage,
+    /// What kind of mistake it is, where more is known than the stage.
+    code: Option<Code>,
+    /// Whether the tree renders all the same.
+    is_warning: bool,
     message: String,
     place: Option<Place>,
     hint: Option<String>,
@@ -73,7 +78,15 @@ pub enum Error {
 impl Error {
     /// An error of a stage. The message is a sentence without a period, names what it is about, and quotes names in backticks.
     pub fn new(stage: Stage, message: impl Into<String>) -> Self {
-        Self::Problem(Box::new(Problem { stage, message: message.into(), place: None, hint: None, source: None }))
+        Self::Problem(Box::new(Problem {
+            stage,
+            code: None,
+            is_warning: false,
+            message: message.into(),
+            place: None,
+            hint: None,
+            source: None,
+        }))
     }
 
     /// An error of the YAML parser, which does not know the file's name.
@@ -117,6 +130,42 @@ impl Error {
         self
     }
 
+    /// Says what kind of mistake it is.
+    #[must_use]
+    pub fn code_is(mut self, code: Code) -> Self {
+        if let Self::Problem(problem) = &mut self {
+            problem.code = Some(code);
+        }
+        self
+    }
+
+    /// Says that the tree renders all the same, but hardly to what was meant.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        if let Self::Problem(problem) = &mut self {
+            problem.is_warning = true;
+        }
+        self
+    }
+
+    /// Whether the tree renders all the same.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.is_warning)
+    }
+
+    /// What kind of mistake it is.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Problem(problem) => problem.code.unwrap_or_else(|| Code::of(problem.stage)),
+            Self::Missing(_) => Code::RemoteBase,
+        }
+    }
+
+    /// The message, and what the tree said.
+    pub(crate) fn with_cause(&self) -> String {
+        std::error::Error::source(self).map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
+    }
+
     /// Which part of rendering failed.
     pub fn stage(&self) -> Stage {
         match self {
@@ -147,6 +196,8 @@ impl From<TreeError> for Error {
         let file = error.path().clone();
         Self::Problem(Box::new(Problem {
             stage: Stage::Tree,
+            code: Some(Code::of_tree(&error)),
+            is_warning: false,
             message: format!("`{file}` cannot be read"),
             place: Some(Place { origin: Origin { file, line: 0, column: 0 }, line_text: String::new() }),
             hint: None,
@@ -212,12 +263,8 @@ impl fmt::Display for Errors {
 }
 
 fn print(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
-    write!(f, "error: {error}")?;
-    if let Some(source) = std::error::Error::source(error) {
-        write!(f, ": {source}")?;
-    }
-    f.write_str("\n")?;
-    error.place().map_or(Ok(()), |place| print_place(f, place))?;
+    writeln!(f, "error: {}", error.with_cause())?;
+    error.place().map_or(Ok(()), |place| write!(f, "{place}"))?;
     if let Error::Missing(remotes) = error {
         let origins = remotes.iter().filter_map(|remote| remote.origin.as_ref());
         origins.into_iter().try_for_each(|at| writeln!(f, " --> {}:{}:{}", at.file, at.line, at.column))?;
@@ -225,21 +272,31 @@ fn print(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
     error.advice().map_or(Ok(()), |hint| writeln!(f, "help: {hint}"))
 }
 
-fn print_place(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
-    let Origin { file, line, column } = &place.origin;
-    let number = line.to_string();
-    let gutter = " ".repeat(number.len());
-    match (line, column) {
-        (0, _) => return writeln!(f, " --> {file}"),
-        (_, 0) => writeln!(f, "{gutter}--> {file}:{line}")?,
-        _ => writeln!(f, "{gutter}--> {file}:{line}:{column}")?,
+impl Place {
+    /// The part of the line around the place, as it may be shown on a terminal.
+    pub fn shown(&self) -> String {
+        window(&self.line_text, self.origin.column).0
     }
-    if place.line_text.trim().is_empty() {
-        return Ok(());
+}
+
+impl fmt::Display for Place {
+    /// The place, the line that stands there, and a caret below it; each line ends.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { file, line, column } = &self.origin;
+        let number = line.to_string();
+        let gutter = " ".repeat(number.len());
+        match (line, column) {
+            (0, _) => return writeln!(f, " --> {file}"),
+            (_, 0) => writeln!(f, "{gutter}--> {file}:{line}")?,
+            _ => writeln!(f, "{gutter}--> {file}:{line}:{column}")?,
+        }
+        if self.line_text.trim().is_empty() {
+            return Ok(());
+        }
+        let (shown, before) = window(&self.line_text, *column);
+        writeln!(f, "{gutter} |\n{number} | {shown}")?;
+        if *column > 0 { writeln!(f, "{gutter} | {before}^") } else { Ok(()) }
     }
-    let (shown, before) = window(&place.line_text, *column);
-    writeln!(f, "{gutter} |\n{number} | {shown}")?;
-    if *column > 0 { writeln!(f, "{gutter} | {before}^") } else { Ok(()) }
 }
 
 /// The part of a line around a column (from 1), and the blanks that lead to the caret below it.

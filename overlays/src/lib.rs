@@ -2,10 +2,14 @@
 //!
 //! Nothing in this crate knows a network, a clock, an environment variable, a process or a cluster.
 
+pub mod diagnostic;
+pub mod diff;
 pub mod error;
+pub mod explain;
 mod fields;
 mod generate;
 mod layer;
+mod look;
 mod manifest;
 pub mod object;
 mod objects;
@@ -26,6 +30,7 @@ mod vars;
 pub mod yaml;
 
 pub use error::{Error, Errors, Remote, Stage};
+pub use look::Look;
 pub use manifest::Manifest;
 pub use object::{Object, ObjectId, Origin};
 pub use order::Order;

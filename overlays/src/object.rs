@@ -5,7 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::error::Error;
+use crate::explain::trail::Trail;
 use crate::fields::edit;
 use crate::path::RepoPath;
 use crate::render::Note;
@@ -14,7 +17,7 @@ use crate::shared::{self, Shared};
 use crate::yaml::{Dialect, Mark, Node, Text};
 
 /// Identifies an object in a cluster: never by its version, for the same object is served in several.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ObjectId {
     /// The API group, `""` for the core group.
     pub group: String,
@@ -38,7 +41,7 @@ impl fmt::Display for ObjectId {
 }
 
 /// Where an object was written: the file, and the place of the document in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Origin {
     /// The file; for a generated object the kustomization file that asks for it.
     pub file: RepoPath,
@@ -125,6 +128,8 @@ pub(crate) struct History {
     pub(crate) made: Option<Note>,
     /// The steps that ran over it, if the root asks for that.
     pub(crate) changed: Vec<Note>,
+    /// What it was after each step, if it is to be explained.
+    pub(crate) trail: Option<Box<Trail>>,
 }
 
 /// A Kubernetes object.
@@ -188,8 +193,13 @@ impl Object {
 
     /// What a mark in the body of this object means.
     pub(crate) fn origin_of(&self, mark: Mark) -> Option<Origin> {
+        self.origin_from(mark, &self.origin)
+    }
+
+    /// What a mark means in a body that this object had while it was written at `own`.
+    pub(crate) fn origin_from(&self, mark: Mark, own: &Origin) -> Option<Origin> {
         let file = match mark.file {
-            0 => self.origin.file.clone(),
+            0 => own.file.clone(),
             number => self.files.get(number as usize)?.clone(),
         };
         (mark.line > 0).then_some(Origin { file, line: mark.line, column: mark.column })
@@ -200,6 +210,11 @@ impl Object {
         &self.body
     }
 
+    /// The object's content, shared with the object until a step changes it.
+    pub(crate) fn shared_body(&self) -> Arc<Node> {
+        Arc::clone(&self.body)
+    }
+
     /// The object's content, to be changed: from here on it is no longer shared with the cache.
     pub(crate) fn body_mut(&mut self) -> &mut Node {
         Arc::make_mut(&mut self.body)
@@ -208,6 +223,11 @@ impl Object {
     /// Replaces the object's content.
     pub(crate) fn set_body(&mut self, body: Node) {
         self.body = Arc::new(body);
+    }
+
+    /// Says where the object was written, and so what file number 0 means in the marks of its body.
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
     }
 
     /// Says what the file numbers in the marks mean.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use crate::object::{Id, Object};
+use crate::select::Selector;
 use crate::shared;
 
 /// Objects in order of appearance.
@@ -13,6 +14,8 @@ pub(crate) struct Objects {
     list: Vec<Object>,
     /// Where the present identities are; made when needed, forgotten when a step may change identities.
     ids: Option<HashMap<Box<str>, usize>>,
+    /// The targets that selected none of them, until they are told.
+    missed: Vec<Selector>,
     /// Where the present and past names are; names are only added, so an entry may be out of date and must be checked.
     names: Option<HashMap<Box<str>, Vec<usize>>>,
 }
@@ -27,6 +30,16 @@ impl Objects {
         self.ids = None;
         self.names = None;
         &mut self.list
+    }
+
+    /// Remembers that a target selected none of them.
+    pub(crate) fn miss(&mut self, target: &Selector) {
+        self.missed.push(target.clone());
+    }
+
+    /// The targets that selected nothing since this was asked last.
+    pub(crate) fn take_missed(&mut self) -> Vec<Selector> {
+        std::mem::take(&mut self.missed)
     }
 
     pub(crate) fn into_list(self) -> Vec<Object> {

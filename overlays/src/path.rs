@@ -4,11 +4,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// The longest path that is accepted, in bytes. Linux allows 4,096 (`PATH_MAX`); no repository needs more.
 const MAX_BYTES: usize = 4096;
 
 /// A path relative to the root of a [`Tree`](crate::tree::Tree): no leading slash, no `.` or `..`, no empty segment. The root is `""`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RepoPath(Box<str>);
 
 /// Why a text is not a path inside the root.

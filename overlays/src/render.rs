@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Errors, Remote, Stage};
+use crate::explain::trail::Watched;
 use crate::fields::Config;
 use crate::layer::Kustomization;
 use crate::manifest::Manifest;
@@ -14,7 +15,7 @@ use crate::order::Order;
 use crate::patch::shape::Schemas;
 use crate::path::RepoPath;
 use crate::source::{Cache, Restriction, Source};
-use crate::tree::{ContentId, Tree, TreeError};
+use crate::tree::{Blob, ContentId, Tree, TreeError};
 use crate::vars::Vars;
 
 mod accumulate;
@@ -24,6 +25,7 @@ mod load;
 mod plain;
 mod provenance;
 mod steps;
+mod watch;
 
 pub(crate) use provenance::Note;
 
@@ -56,6 +58,8 @@ pub struct Rendered {
     pub inputs: Inputs,
     /// `metadata.annotations` of the root kustomization.
     pub annotations: BTreeMap<String, String>,
+    /// What is hardly meant as it is written; the tree renders all the same.
+    pub warnings: Vec<Error>,
 }
 
 /// The fewest directories and files whose contents decide an outcome.
@@ -88,24 +92,45 @@ impl Inputs {
 /// Renders the kustomization (or plain directory) at `root`.
 ///
 /// # Errors
-/// All that is wrong and can be told apart: errors of several files at once, errors of steps one at a time.
+/// All that is wrong and can be told apart: errors of files, and of the steps of a layer those that can't have come of an earlier one.
 pub fn render(tree: &dyn Tree, root: &RepoPath, options: &Options, cache: &mut Cache) -> Result<Rendered, Errors> {
+    render_watching(tree, root, options, cache, None)
+}
+
+/// As [`render`]; objects that are to be explained keep what each step made of them.
+pub(crate) fn render_watching(
+    tree: &dyn Tree,
+    root: &RepoPath,
+    options: &Options,
+    cache: &mut Cache,
+    watched: Option<Watched>,
+) -> Result<Rendered, Errors> {
     let mut build = Build {
         source: Source::new(tree, cache, options.restrict, options.strict),
         schemas: Schemas::default(),
         has_schemas: false,
         noted_from: None,
+        watched,
+        warnings: Vec::new(),
         entered: 0,
     };
     let outcome = build.root(root, options);
     let missing = std::mem::take(&mut build.source.missing);
     let (objects, annotations) = outcome.map_err(|errors| with_missing(errors, missing))?;
     let inputs = Inputs { paths: build.source.inputs(), options: options.clone() };
-    Ok(Rendered { manifest: Manifest::new(objects), inputs, annotations })
+    Ok(Rendered { manifest: Manifest::new(objects), inputs, annotations, warnings: once(build.warnings) })
+}
+
+/// A layer that two others include is wrong in both; it is told once.
+fn once(mut errors: Vec<Error>) -> Vec<Error> {
+    let mut told = std::collections::HashSet::new();
+    errors.retain(|error| told.insert(format!("{error} {:?}", error.place().map(|place| &place.origin))));
+    errors
 }
 
 /// Remote bases are named together, each once, at the first place that names it.
-fn with_missing(errors: Errors, mut missing: Vec<Remote>) -> Errors {
+fn with_missing(mut errors: Errors, mut missing: Vec<Remote>) -> Errors {
+    errors.0 = once(errors.0);
     if missing.is_empty() {
         return errors;
     }
@@ -132,6 +157,8 @@ struct Layer {
     directory: RepoPath,
     /// The kustomization file.
     file: RepoPath,
+    /// What stands in it.
+    text: Blob,
     /// The number by which marks name it.
     number: u32,
     kustomization: Kustomization,
@@ -145,6 +172,9 @@ struct Build<'a> {
     has_schemas: bool,
     /// The root's directory, if its `buildMetadata` asks for anything.
     noted_from: Option<RepoPath>,
+    /// The objects that are to be explained.
+    watched: Option<Watched>,
+    warnings: Vec<Error>,
     /// How many layers were read, each as often as it is included.
     entered: usize,
 }

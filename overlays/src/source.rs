@@ -5,7 +5,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::diagnostic::Code;
 use crate::error::{Error, Remote, Stage};
+use crate::explain::query::nearest;
 use crate::layer::decode::Wrong;
 use crate::object::Origin;
 use crate::path::RepoPath;
@@ -194,17 +196,36 @@ impl<'a> Source<'a> {
         let real = found.as_ref().map_or(&path, |(real, _)| real);
         if self.restriction == Restriction::Root && !real.is_within(layer) {
             let message = format!("`{name}` is outside of `{layer}`, the directory of the kustomization that names it");
-            return Err(Error::new(Stage::Layer, message).hint(
+            return Err(Error::new(Stage::Layer, message).code_is(Code::PathForbidden).hint(
                 "move the file below the kustomization, name a directory with a kustomization instead, or lift the load restriction",
             ));
         }
         match found.map(|(_, kind)| kind) {
             Some(Kind::Directory) => return Err(Error::new(Stage::Layer, format!("`{name}` is a directory; a file is needed here"))),
-            None => return Err(Error::new(Stage::Layer, format!("`{path}` does not exist"))),
+            None => return Err(self.missing_path(&path)),
             Some(Kind::File) => {}
         }
         let blob = self.read(&path)?;
         Ok((path, blob))
+    }
+
+    /// An error about a path that leads to nothing, with the name that was most likely meant.
+    pub(crate) fn missing_path(&self, path: &RepoPath) -> Error {
+        let error = Error::new(Stage::Layer, format!("`{path}` does not exist")).code_is(Code::PathMissing);
+        let mut missing = path.clone();
+        // What is missing may be a directory above.
+        while let Some(above) = missing.parent() {
+            if let Ok(Some(Kind::Directory)) = self.tree.kind(&above) {
+                let names = self.tree.list(&above).unwrap_or_default();
+                let name = missing.name().unwrap_or_default();
+                return match nearest(name, names.keys().map(String::as_str)) {
+                    Some(near) => error.hint(format!("did you mean `{near}`? It is in `{above}`")),
+                    None => error,
+                };
+            }
+            missing = above;
+        }
+        error
     }
 
     /// A file at a path that is known to be allowed.
@@ -212,7 +233,7 @@ impl<'a> Source<'a> {
         if !self.layers.iter().any(|layer| path.is_within(layer)) {
             self.others.insert(path.clone());
         }
-        self.tree.read(path)?.ok_or_else(|| Error::new(Stage::Layer, format!("`{path}` does not exist")))
+        self.tree.read(path)?.ok_or_else(|| self.missing_path(path))
     }
 
     /// The documents of a resource file.
@@ -234,21 +255,33 @@ impl<'a> Source<'a> {
     /// An error at a place in a file, with the line that stands there.
     pub(crate) fn place(&self, error: Error, file: &RepoPath, mark: Mark) -> Error {
         let origin = Origin { file: file.clone(), line: mark.line, column: mark.column };
-        let had_place = error.place().is_some();
-        let error = error.at(origin);
-        if had_place || mark.line == 0 {
-            return error;
+        match error.place() {
+            // The name in a patch is no secret; what else was placed without its line may be.
+            Some(place) if error.code() == Code::PatchTargetMissing && place.line_text.is_empty() => {
+                let line = self.line(&place.origin);
+                error.with_line(line)
+            }
+            Some(_) => error,
+            None => {
+                let line = self.line(&origin);
+                error.at(origin).with_line(line)
+            }
         }
-        let blob = self.tree.read(file).ok().flatten();
+    }
+
+    /// The line at a place, unless it may hold a secret: a patch or an object in one line.
+    fn line(&self, origin: &Origin) -> String {
+        let blob = if origin.line > 0 { self.tree.read(&origin.file).ok().flatten() } else { None };
         let text = blob.map(|blob| String::from_utf8_lossy(&blob.bytes).into_owned()).unwrap_or_default();
-        let line = text.lines().nth(mark.line as usize - 1).unwrap_or_default();
-        // A patch in one line may set the value of a secret.
-        if line.contains("value") { error } else { error.with_line(line) }
+        let line = text.lines().nth((origin.line as usize).saturating_sub(1)).unwrap_or_default();
+        let without_metadata = line.replace("metadata", "");
+        let may_hold_a_secret = ["value", "Data", "data:", "data\""].iter().any(|word| without_metadata.contains(word));
+        if may_hold_a_secret { String::new() } else { line.to_owned() }
     }
 
     /// What a configuration does wrong, at its place.
     pub(crate) fn wrong(&self, wrong: Wrong, stage: Stage, file: &RepoPath) -> Error {
-        let error = Error::new(stage, wrong.message);
+        let error = wrong.code.into_iter().fold(Error::new(stage, wrong.message), Error::code_is);
         let error = self.place(error, file, wrong.mark.unwrap_or_default());
         wrong.hint.into_iter().fold(error, Error::hint)
     }

@@ -19,7 +19,7 @@ mod texts;
 pub(crate) use images::Images;
 pub(crate) use names::Affix;
 pub(crate) use namespace::{Namespace, Subjects};
-pub(crate) use patches::{Content, Document, JsonPatch, Patch, StrategicPatches};
+pub(crate) use patches::{Content, Document, JsonPatch, Patch, StrategicPatches, near};
 pub(crate) use replicas::Replicas;
 pub(crate) use texts::Texts;
 

@@ -1,16 +1,19 @@
 //! Runs the pages of `tests/cases`: prose, the files of a tree, and what becomes of it.
 //!
 //! A page is Markdown. A fence with a path is a file; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
-//! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. Each `##` is a case of its
-//! own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
+//! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. "Explain `deployment/web`" and
+//! "field `spec.replicas`" ask for what made it, which is `explained`; "with codes" prints errors and
+//! warnings as the command line does; "Compare with `gcp`"
+//! renders another root too and prints what `differs`. Each `##` is a case of its own. `UPDATE=1 cargo test -p overlays --test cases` writes the expectations anew.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use overlays::explain::{self, Query};
 use overlays::tree::Fixture;
-use overlays::{Cache, Options, Order, RepoPath, Restriction, render};
+use overlays::{Cache, Errors, Look, Options, Order, RepoPath, Restriction, diff, render};
 
 #[derive(Default)]
 struct Case {
@@ -18,6 +21,10 @@ struct Case {
     tree: Fixture,
     root: RepoPath,
     options: Options,
+    /// The object that is explained, and the field.
+    asked: Option<(String, String)>,
+    with_codes: bool,
+    other: Option<RepoPath>,
     /// The lines of the page between which the expectation stands.
     expectation: Option<(usize, usize)>,
     expected: String,
@@ -25,14 +32,41 @@ struct Case {
 
 impl Case {
     fn outcome(&self) -> String {
+        if let Some((object, field)) = &self.asked {
+            return match self.explained(object, field) {
+                Ok(text) => format!("```text explained\n{text}```\n"),
+                Err(errors) => format!("```text error\n{errors}```\n"),
+            };
+        }
         let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default());
+        if let (Some(other), Ok(before)) = (&self.other, &rendered) {
+            let after = render(&self.tree, other, &self.options, &mut Cache::default()).unwrap();
+            let differences = diff::compare(before.manifest.objects(), after.manifest.objects());
+            return format!("```text differs\n{}```\n", diff::text(&differences, &Look::plain()));
+        }
+        if let (true, Ok(rendered)) = (self.with_codes, &rendered) {
+            return format!("```text error\n{}```\n", Errors(rendered.warnings.clone()).text(&Look::plain()));
+        }
         match rendered.and_then(|rendered| rendered.manifest.to_yaml()) {
             Ok(yaml) => format!("```yaml rendered\n{yaml}```\n"),
+            Err(errors) if self.with_codes => format!("```text error\n{}```\n", errors.text(&Look::plain())),
             Err(errors) => format!("```text error\n{errors}```\n"),
         }
     }
 
+    fn explained(&self, object: &str, field: &str) -> Result<String, Errors> {
+        let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default())?;
+        let objects = rendered.manifest.objects();
+        let at = explain::find(&Query::new(object, None).unwrap(), objects)?;
+        let found = explain::explain(&self.tree, &self.root, &self.options, &mut Cache::default(), &objects[at], field)?;
+        Ok(found.text(&Look::plain()))
+    }
+
     fn read_prose(&mut self, line: &str) {
+        let quoted = |word: &str| Some(line.split_once(word)?.1.split_once('`')?.0.to_owned());
+        if let Some(object) = quoted("Explain `") {
+            self.asked = Some((object, quoted("field `").unwrap_or_default()));
+        }
         if let Some(rest) = line.split("Render `").nth(1)
             && let Some((root, _)) = rest.split_once('`')
         {
@@ -41,6 +75,10 @@ impl Case {
         if line.contains("in legacy order") {
             self.options.order = Order::Legacy;
         }
+        if let Some(other) = quoted("Compare with `") {
+            self.other = Some(RepoPath::new(&other).unwrap());
+        }
+        self.with_codes |= line.contains("with codes");
         if line.contains("without load restriction") {
             self.options.restrict = Restriction::None;
         }
@@ -69,7 +107,7 @@ fn cases(page: &str) -> Vec<Case> {
             writeln!(content, "{line}").unwrap();
         }
         match info.split_once(' ').map(|(_, name)| name) {
-            Some("rendered" | "error") => {
+            Some("rendered" | "error" | "explained" | "differs") => {
                 case.expected = format!("{line}\n{content}```\n");
                 case.expectation = Some((number, end));
             }

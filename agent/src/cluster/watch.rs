@@ -2,6 +2,7 @@
 //! whoever listens decides what to keep and what to do.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -136,10 +137,25 @@ impl Cluster {
             let Told::Object { deleted: false, object } = told else { continue };
             let Ok(Definition { metadata }) = parse::<Definition>(object.get().as_bytes()) else { continue };
             let before = generations.insert(metadata.name.clone(), metadata.generation);
-            if before.is_some_and(|before| before != metadata.generation) && listener.send(Seen::Redefined(metadata.name)).await.is_err() {
+            if before.is_none_or(|before| before == metadata.generation) {
+                continue;
+            }
+            tokio::spawn(redefined_later(metadata.name.clone(), listener.clone()));
+            if listener.send(Seen::Redefined(metadata.name)).await.is_err() {
                 return;
             }
         }
+    }
+}
+
+/// How long the API server may go on to serve objects by the old definition; it is a matter of milliseconds on one that has nothing to do.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// Objects that were listed at once may have been read by the old definition.
+async fn redefined_later(definition: String, listener: mpsc::Sender<Seen>) {
+    tokio::select! {
+        () = tokio::time::sleep(SETTLED) => drop(listener.send(Seen::Redefined(definition)).await),
+        () = listener.closed() => {}
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::diagnostic::Code;
 use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Value};
 
 /// What is wrong, and where.
@@ -16,6 +17,8 @@ pub(crate) struct Wrong {
     pub(crate) message: String,
     pub(crate) mark: Option<Mark>,
     pub(crate) hint: Option<String>,
+    /// What kind of mistake it is, where more is known than that it is one.
+    pub(crate) code: Option<Code>,
 }
 
 impl fmt::Display for Wrong {
@@ -28,7 +31,7 @@ impl std::error::Error for Wrong {}
 
 impl de::Error for Wrong {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { message: message.to_string(), mark: None, hint: None }
+        Self { message: message.to_string(), mark: None, hint: None, code: None }
     }
 }
 
@@ -116,7 +119,7 @@ impl<'de> Reader<'de> {
             (Value::Scalar(text, ..), "a string") if !self.is_null() => Some(format!("write it in quotes: \"{}\"", &**text)),
             _ => None,
         };
-        Wrong { message: format!("{expected} was expected, and {found} was found"), mark: Some(self.node.mark), hint: quote }
+        Wrong { message: format!("{expected} was expected, and {found} was found"), mark: Some(self.node.mark), hint: quote, code: None }
     }
 }
 
@@ -258,27 +261,12 @@ impl<'de> Reader<'de> {
 }
 
 fn unknown(key: &str, mark: Mark, fields: &[&str]) -> Wrong {
-    let nearest = fields.iter().map(|field| (distance(&key.to_lowercase(), &field.to_lowercase()), field)).min();
+    let nearest = fields.iter().map(|field| (strsim::osa_distance(&key.to_lowercase(), &field.to_lowercase()), field)).min();
     let hint = match nearest {
         Some((distance, field)) if distance <= 1 + key.len() / 3 => format!("did you mean `{field}`?"),
         _ => format!("the fields here are {}", fields.join(", ")),
     };
-    Wrong { message: format!("unknown field `{key}`"), mark: Some(mark), hint: Some(hint) }
-}
-
-/// How many characters must be added, removed or changed to make one text of another.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    Wrong { message: format!("unknown field `{key}`"), mark: Some(mark), hint: Some(hint), code: Some(Code::UnknownField) }
 }
 
 /// A key as JSON has it: YAML 1.1 reads `y` as true.

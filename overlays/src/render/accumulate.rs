@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::provenance::note_step;
-use super::{Accumulated, Build, Layer};
+use super::{Accumulated, Build, Layer, watch};
+use crate::diagnostic::Code;
 use crate::error::{Error, Errors, Stage};
 use crate::generate::{self, Behavior, Kind as Generated};
 use crate::layer::Placed;
@@ -13,6 +14,7 @@ use crate::object::Object;
 use crate::objects::Objects;
 use crate::path::RepoPath;
 use crate::source;
+use crate::transform::near;
 use crate::tree::Kind;
 use crate::yaml::Mark;
 
@@ -40,6 +42,9 @@ impl Build<'_> {
             errors.extend(self.generate(layer, &mut into.objects));
         }
         if !errors.is_empty() {
+            // What the layer's patches say is wrong or right whatever they are for.
+            let config = Arc::clone(&into.config);
+            errors.extend(self.steps(layer, &config).1.into_iter().filter(|error| error.code().stands_alone()));
             return Err(Errors(errors));
         }
         self.run_generators(layer, &above, &mut into)?;
@@ -88,7 +93,7 @@ impl Build<'_> {
                 let child = self.accumulate(&child, above, Accumulated::default())?;
                 self.merge(layer, child, *mark, into)
             }
-            None => Err(at(self, absent(name, &path)).into()),
+            None => Err(at(self, absent(name, self.source.missing_path(&path))).into()),
         }
     }
 
@@ -106,8 +111,10 @@ impl Build<'_> {
             return Err(at(self, Error::Missing(vec![remote])).into());
         }
         let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
-        let Some((path, Kind::Directory)) = self.source.resolve(&path)? else {
-            return Err(at(self, Error::new(Stage::Layer, format!("the component `{path}` is no directory"))).into());
+        let path = match self.source.resolve(&path)? {
+            Some((path, Kind::Directory)) => path,
+            Some(_) => return Err(at(self, Error::new(Stage::Layer, format!("the component `{path}` is no directory"))).into()),
+            None => return Err(at(self, self.source.missing_path(&path)).into()),
         };
         let child = self.enter(layer, above, &path, name, *mark)?;
         if !child.kustomization.is_component() {
@@ -136,14 +143,19 @@ impl Build<'_> {
         }
         if let Some(ancestor) = above.iter().find(|ancestor| ancestor.is_within(path)) {
             let error = Error::new(Stage::Layer, format!("`{name}` is a cycle: `{path}` is or holds `{ancestor}`, which is being built"));
-            return Err(at(self, error.hint("a layer can't include itself, a layer that includes it, or a directory above it")));
+            return Err(at(
+                self,
+                error.code_is(Code::LayerCycle).hint("a layer can't include itself, a layer that includes it, or a directory above it"),
+            ));
         }
         if above.len() >= MAX_DEPTH {
-            return Err(at(self, Error::new(Stage::Layer, format!("layers include each other more than {MAX_DEPTH} deep"))));
+            let error = Error::new(Stage::Layer, format!("layers include each other more than {MAX_DEPTH} deep"));
+            return Err(at(self, error.code_is(Code::Limit)));
         }
         self.entered += 1;
         if self.entered > MAX_LAYERS {
-            return Err(at(self, Error::new(Stage::Layer, format!("more than {MAX_LAYERS} layers are included"))));
+            let error = Error::new(Stage::Layer, format!("more than {MAX_LAYERS} layers are included"));
+            return Err(at(self, error.code_is(Code::Limit)));
         }
         self.layer(path, false).map_err(|error| at(self, error))
     }
@@ -161,14 +173,20 @@ impl Build<'_> {
     pub(super) fn append(&mut self, layer: &Layer, objects: Vec<Object>, mark: Mark, into: &mut Objects) -> Result<(), Errors> {
         if into.list().len() + objects.len() > MAX_OBJECTS {
             let message = format!("there are more than {MAX_OBJECTS} objects");
-            return Err(self.error(layer, Stage::Object, message, mark).hint("split the tree into several apps").into());
+            return Err(self
+                .error(layer, Stage::Object, message, mark)
+                .code_is(Code::Limit)
+                .hint("split the tree into several apps")
+                .into());
         }
         let mut errors = Vec::new();
         for object in objects {
             if let Err((object, at)) = into.push(object) {
                 let other = into.get(at).map(|other| other.origin().to_string()).unwrap_or_default();
                 let message = format!("{} is there twice: at {other} and at {}", object.id(), object.origin());
-                let error = Error::new(Stage::Object, message).hint("remove or rename one of the two, or write one as a patch");
+                let error = Error::new(Stage::Object, message)
+                    .code_is(Code::DuplicateObject)
+                    .hint("remove or rename one of the two, or write one as a patch");
                 errors.push(self.source.place(error, &layer.file, mark));
             }
         }
@@ -191,11 +209,14 @@ impl Build<'_> {
                 absorb(objects, object, behavior)
             });
             errors.extend(outcome.err().map(|error| generate::place(&self.source, kind, &layer.file, error, generator.mark)));
+            let field = if kind == Generated::Secret { "secretGenerator" } else { "configMapGenerator" };
+            self.watch(objects, || watch::asked(field, &layer.file, generator.mark));
         }
         let helm = kustomization.helm_charts.first().map(|chart| chart.mark);
         let helm = helm.or_else(|| kustomization.helm_chart_inflation_generator.first().map(|chart| chart.mark));
         if let Some(mark) = helm {
-            let error = Error::new(Stage::Generate, "Helm charts are not rendered: that would run a program and read the network");
+            let error = Error::new(Stage::Generate, "Helm charts are not rendered: that would run a program and read the network")
+                .code_is(Code::Program);
             let error = error.hint("run `helm template` and commit its output, and name that under `resources`");
             errors.push(self.source.place(error, &layer.file, mark));
         }
@@ -205,12 +226,43 @@ impl Build<'_> {
     /// Runs the steps that the kustomization's own fields ask for, then those of `transformers`.
     fn transform(&mut self, layer: &Layer, above: &[RepoPath], into: &mut Accumulated) -> Result<(), Errors> {
         let config = Arc::clone(&into.config);
-        for (step, mark) in self.steps(layer, &config)? {
-            let outcome = step.apply(&mut into.objects, &self.schemas);
-            outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
+        let (steps, mut errors) = self.steps(layer, &config);
+        for (step, mark) in steps {
+            if let Err(error) = step.apply(&mut into.objects, &self.schemas) {
+                // After one error, others are told if they can't have come of it.
+                if errors.is_empty() || error.code().stands_alone() {
+                    errors.push(self.source.place(error, &layer.file, mark));
+                }
+                continue;
+            }
+            self.warn_of_missed(layer, mark, &mut into.objects);
             note_step(&mut into.objects, self.own_note(layer, step.kind()).as_ref());
+            self.watch(&mut into.objects, || watch::asked(watch::field(&step, layer, mark), &layer.file, mark));
+        }
+        if !errors.is_empty() {
+            return Err(Errors(errors));
         }
         self.run_transformers(layer, above, &layer.kustomization.transformers, into)
+    }
+}
+
+impl Build<'_> {
+    /// A patch that names an object which is not there changes nothing, and kustomize says nothing. Expressions and kinds alone may well
+    /// be meant to select what there is.
+    pub(super) fn warn_of_missed(&mut self, layer: &Layer, mark: Mark, objects: &mut Objects) {
+        for target in objects.take_missed() {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+            if target.name.is_empty() || !target.name.chars().all(is_name) || !target.names_no_metadata() {
+                continue;
+            }
+            let kind = if target.kind.is_empty() { "object" } else { &target.kind };
+            let message = format!("the patch selects no {kind} `{}`, and changes nothing", target.name);
+            let error = self.error(layer, Stage::Transform, message, mark).code_is(Code::PatchSelectsNothing).warning();
+            self.warnings.push(match near(objects.list(), kind, &target.name) {
+                Some(object) => error.hint(format!("there is {} in {}", object.id(), object.origin())),
+                None => error,
+            });
+        }
     }
 }
 
@@ -233,8 +285,7 @@ pub(super) fn absorb(objects: &mut Objects, object: Object, behavior: Behavior) 
     }
 }
 
-fn absent(name: &str, path: &RepoPath) -> Error {
-    let error = Error::new(Stage::Layer, format!("`{path}` does not exist"));
+fn absent(name: &str, error: Error) -> Error {
     if is_ambiguous(name) {
         return error.hint("two entries of a list may have become one: check their indentation");
     }

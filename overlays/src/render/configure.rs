@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::accumulate::absorb;
 use super::provenance::note_step;
-use super::{Accumulated, Build, Layer};
+use super::{Accumulated, Build, Layer, watch};
+use crate::diagnostic::Code;
 use crate::error::{Error, Errors, Stage};
 use crate::fields::config::NameReference;
 use crate::fields::{Config, FieldSpec, Gvk};
@@ -159,6 +160,7 @@ impl Build<'_> {
         for (object, mark) in self.described(layer, above, &layer.kustomization.generators)? {
             let outcome = self.run_generator(layer, &object, mark, &mut into.objects);
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
+            self.watch(&mut into.objects, || watch::asked(object.kind(), &object.origin().file, object.body().mark));
         }
         Ok(())
     }
@@ -213,12 +215,14 @@ impl Build<'_> {
         for (object, mark) in &described {
             let made = self.described_steps(layer, object, *mark);
             let made = made.map_err(|error| self.source.place(error, &layer.file, *mark))?;
-            steps.push((made, self.described_note(object), *mark));
+            steps.push((made, object, *mark));
         }
-        for (steps, note, mark) in steps {
+        for (steps, object, mark) in steps {
             let outcome = steps.iter().try_for_each(|step| step.apply(&mut into.objects, &self.schemas));
             outcome.map_err(|error| self.source.place(error, &layer.file, mark))?;
-            note_step(&mut into.objects, note.as_ref());
+            self.warn_of_missed(layer, mark, &mut into.objects);
+            note_step(&mut into.objects, self.described_note(object).as_ref());
+            self.watch(&mut into.objects, || watch::asked(object.kind(), &object.origin().file, object.body().mark));
         }
         Ok(())
     }
@@ -324,7 +328,7 @@ fn namespace(described: &Described, fields: Vec<FieldSpec>, mark: Mark) -> Resul
 fn check_builtin(object: &Object) -> Result<(), Error> {
     let refused = |what: &str, hint: &str| {
         let message = format!("{what}: that would run a program");
-        Err(Error::new(Stage::Transform, message).at(object.origin().clone()).hint(hint))
+        Err(Error::new(Stage::Transform, message).code_is(Code::Program).at(object.origin().clone()).hint(hint))
     };
     let annotation = |name| object.annotation(name).is_some();
     if annotation("config.kubernetes.io/function") || annotation("config.k8s.io/function") {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Accumulated, Build, Fingerprint, Options, provenance};
+use super::{Accumulated, Build, Fingerprint, Options, provenance, watch};
+use crate::diagnostic::Code;
 use crate::error::{Error, Errors, Stage};
 use crate::fields::edit;
 use crate::layer::{LegacySortOptions, SortOptions};
@@ -52,7 +53,9 @@ impl Build<'_> {
         let root = match self.source.resolve(root)? {
             Some((root, Kind::Directory)) => root,
             Some((_, Kind::File)) => return Err(Error::new(Stage::Layer, format!("`{root}` is a file; a directory is needed here")).into()),
-            None => return Err(Error::new(Stage::Layer, format!("the directory `{root}` does not exist")).into()),
+            None => {
+                return Err(Error::new(Stage::Layer, format!("the directory `{root}` does not exist")).code_is(Code::PathMissing).into());
+            }
         };
         let root = &root;
         if options.plain_directories && self.kustomization_file(root)?.is_none() {
@@ -68,6 +71,7 @@ impl Build<'_> {
         let in_file = |errors: Errors| Errors(errors.0.into_iter().map(|error| self.in_file(error, &layer.file)).collect());
         let mut objects = finished.map_err(in_file)?;
         provenance::write(&mut objects, wanted, options.strict);
+        self.watch_all(&mut objects, || watch::at_the_end("buildMetadata"));
         Ok((objects, layer.kustomization.metadata.annotations))
     }
 
@@ -79,8 +83,11 @@ impl Build<'_> {
         let Accumulated { mut objects, config, vars } = all;
         Step::Hash.apply(&mut objects, &self.schemas)?;
         let mut objects = objects.into_list();
+        self.watch_all(&mut objects, || watch::at_the_end("hash of the content"));
         references::fix(&mut objects, &config)?;
+        self.watch_all(&mut objects, || watch::at_the_end("reference to a renamed object"));
         vars.resolve(&mut objects, &config.var_references)?;
+        self.watch_all(&mut objects, || watch::at_the_end("vars"));
         objects.retain(|object| object.annotation(LOCAL).is_none_or(|value| value == "false"));
         check(&objects)?;
         sort(&mut objects, sorting, options.order).map_err(|message| Error::new(Stage::Layer, message))?;
@@ -89,6 +96,7 @@ impl Build<'_> {
             object.set_files(files.clone());
             clean(object);
         }
+        self.watch_all(&mut objects, || watch::at_the_end("kustomize's own annotations"));
         Ok(objects)
     }
 }
@@ -103,7 +111,10 @@ fn check(objects: &[Object]) -> Result<(), Error> {
     }
     let Some((one, other)) = duplicate(objects) else { return Ok(()) };
     let message = format!("two objects have become {}: those at {} and at {}", one.id(), one.origin(), other.origin());
-    Err(Error::new(Stage::Transform, message).at(other.origin().clone()).hint("look at what renames them: prefixes, patches, hashes"))
+    Err(Error::new(Stage::Transform, message)
+        .code_is(Code::DuplicateObject)
+        .at(other.origin().clone())
+        .hint("look at what renames them: prefixes, patches, hashes"))
 }
 
 fn sort(objects: &mut [Object], sorting: Option<&SortOptions>, order: Order) -> Result<(), String> {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Build, Layer};
+use super::{Build, Layer, watch};
 use crate::error::{Error, Stage};
 use crate::fields::edit;
 use crate::layer::{FILE_NAMES, Kustomization, decode};
@@ -54,7 +54,7 @@ impl Build<'_> {
         }
         kustomization.modernize();
         let number = self.source.number(&file);
-        let layer = Layer { directory: directory.clone(), file, number, kustomization };
+        let layer = Layer { directory: directory.clone(), file, text: blob, number, kustomization };
         self.check_kind(&layer)?;
         self.take_schemas(&layer, is_root)?;
         Ok(layer)
@@ -106,7 +106,9 @@ impl Build<'_> {
         let blob = self.source.read(path)?;
         let documents = self.source.documents(path, &blob)?;
         let found = objects(&documents, path);
-        found.map_err(|(message, mark)| self.source.place(Error::new(Stage::Object, message), path, mark))
+        let mut found = found.map_err(|(message, mark)| self.source.place(Error::new(Stage::Object, message), path, mark))?;
+        self.watch_all(&mut found, || watch::asked("resources", path, Mark::default()));
+        Ok(found)
     }
 }
 

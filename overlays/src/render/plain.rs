@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::{Accumulated, Build};
+use crate::diagnostic::Code;
 use crate::error::{Error, Errors, Stage};
 use crate::layer::FILE_NAMES;
 use crate::object::Object;
@@ -76,7 +77,9 @@ impl Build<'_> {
             let message = format!(
                 "`{directory}` is more than a plain directory may be: {MAX_FILES} files in {MAX_DIRECTORIES} directories, {MAX_DEPTH} deep"
             );
-            return Err(Error::new(Stage::Layer, message).hint("add a kustomization file that names what is wanted, or a .plimsollignore"));
+            return Err(Error::new(Stage::Layer, message)
+                .code_is(Code::Limit)
+                .hint("add a kustomization file that names what is wanted, or a .plimsollignore"));
         }
         let entries = self.source.tree().list(directory)?;
         let mut ignore = ignore.clone();

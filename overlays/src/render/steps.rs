@@ -16,32 +16,51 @@ use crate::yaml::{self, Mark, Node, Value};
 /// A step, and where it is asked for.
 pub(super) type PlacedStep = (Step, Mark);
 
+/// Steps, and what is wrong with others.
+#[derive(Default)]
+struct Made {
+    steps: Vec<PlacedStep>,
+    errors: Vec<Error>,
+}
+
+impl Made {
+    fn add(&mut self, step: Result<Step, Error>, mark: Mark) {
+        match step {
+            Ok(step) => self.steps.push((step, mark)),
+            Err(error) => self.errors.push(error),
+        }
+    }
+}
+
 impl Build<'_> {
-    /// All steps of a layer's own fields.
-    pub(super) fn steps(&mut self, layer: &Layer, config: &Config) -> Result<Vec<PlacedStep>, Error> {
+    /// All steps of a layer's own fields, and what is wrong with those that can't be made.
+    pub(super) fn steps(&mut self, layer: &Layer, config: &Config) -> (Vec<PlacedStep>, Vec<Error>) {
         let said = &layer.kustomization;
-        let mut steps = Vec::new();
+        let mut made = Made::default();
         if let Some(first) = said.patches_strategic_merge.first() {
-            steps.push((self.strategic_patches(layer, &said.patches_strategic_merge)?, first.mark));
+            made.add(self.strategic_patches(layer, &said.patches_strategic_merge), first.mark);
         }
         for patch in &said.patches {
-            steps.push((self.patch(layer, patch)?, patch.mark));
+            made.add(self.patch(layer, patch), patch.mark);
         }
-        steps.extend(names_and_labels(layer, config).map_err(|(problem, mark)| self.error(layer, Stage::Layer, problem, mark))?);
+        match names_and_labels(layer, config) {
+            Ok(steps) => made.steps.extend(steps),
+            Err((problem, mark)) => made.errors.push(self.error(layer, Stage::Layer, problem, mark)),
+        }
         for patch in &said.patches_json6902 {
-            steps.push((self.json_patch(layer, patch)?, patch.mark));
+            made.add(self.json_patch(layer, patch), patch.mark);
         }
         for Placed { value, mark } in &said.replicas {
             let fields = config.replicas.clone();
-            steps.push((Step::Replicas(Replicas { replica: value.clone(), fields, mark: layer.mark(*mark) }), *mark));
+            made.steps.push((Step::Replicas(Replicas { replica: value.clone(), fields, mark: layer.mark(*mark) }), *mark));
         }
         for Placed { value, mark } in &said.images {
-            steps.push((Step::Images(Images::new(value.clone(), config.images.clone(), layer.mark(*mark))), *mark));
+            made.steps.push((Step::Images(Images::new(value.clone(), config.images.clone(), layer.mark(*mark))), *mark));
         }
         if let Some(first) = said.replacements.first() {
-            steps.push((self.replacements(layer, &said.replacements)?, first.mark));
+            made.add(self.replacements(layer, &said.replacements), first.mark);
         }
-        Ok(steps)
+        (made.steps, made.errors)
     }
 
     /// An entry is tried as the patch itself, and else is the path of one.
@@ -179,12 +198,19 @@ impl Layer {
         Mark { file: self.number, ..mark }
     }
 
+    /// How far the first line with anything on it below a line is indented.
+    fn indent_below(&self, line: u32) -> u32 {
+        let mut lines = self.text.bytes.split(|byte| *byte == b'\n').skip(line as usize);
+        let indent = lines.find_map(|line| line.iter().position(|byte| !byte.is_ascii_whitespace()));
+        indent.and_then(|indent| u32::try_from(indent).ok()).unwrap_or_default()
+    }
+
     /// The place of a text that is written in the kustomization file.
     pub(super) fn place_of(&self, text: &Placed<String>) -> Place {
         let Mark { line, column, .. } = text.mark;
-        // A block begins on the line below its indicator; how far it is indented is not known here.
+        // A block begins on the line below its indicator.
         let base = if text.value.contains('\n') {
-            Mark { file: 0, line, column: 1 }
+            Mark { file: 0, line, column: self.indent_below(line) + 1 }
         } else {
             Mark { file: 0, line: line.saturating_sub(1), column }
         };

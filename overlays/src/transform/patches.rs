@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use super::about;
+use crate::diagnostic::Code;
 use crate::error::{Error, Stage};
+use crate::explain::query::nearest;
 use crate::fields::edit;
 use crate::layer::PatchOptions;
 use crate::object::{Id, Object, Origin};
@@ -13,7 +15,7 @@ use crate::objects::Objects;
 use crate::patch::json6902::{self, Operation};
 use crate::patch::shape::Schemas;
 use crate::patch::strategic;
-use crate::select::{Matcher, Selector};
+use crate::select::Selector;
 use crate::yaml::Node;
 
 /// A patch document: an object in part.
@@ -26,6 +28,13 @@ impl Document {
     /// A document whose marks name its file.
     pub(crate) fn new(body: Node, origin: Origin) -> Self {
         Self { object: Object::new(Arc::new(body), origin) }
+    }
+
+    /// Where it says the name of the object that it is for.
+    fn named_at(&self) -> Origin {
+        let mark = self.object.body().at(&["metadata", "name"]).map(|name| name.mark).filter(|mark| mark.line > 0);
+        let own = self.object.origin();
+        mark.map_or_else(|| own.clone(), |mark| Origin { file: own.file.clone(), line: mark.line, column: mark.column })
     }
 
     fn replaces_root(&self) -> bool {
@@ -95,7 +104,7 @@ impl Patch {
                     .hint("make each document an entry of `patches`, or leave `target` out"));
             }
         };
-        for at in selected(objects, &matcher(target)?) {
+        for at in selected(objects, target)? {
             let patch = fitted(document, objects, at);
             change(objects, at, document, patch, self.options, schemas)?;
         }
@@ -114,12 +123,14 @@ impl JsonPatch {
     }
 }
 
-fn matcher(target: &Selector) -> Result<Matcher, Error> {
-    target.matcher().map_err(|problem| Error::new(Stage::Transform, problem))
-}
-
-fn selected(objects: &Objects, matcher: &Matcher) -> Vec<usize> {
-    objects.list().iter().enumerate().filter(|(_, object)| matcher.selects(object)).map(|(at, _)| at).collect()
+/// The objects that a target selects. That there are none is no error to kustomize; it is remembered, to be told.
+fn selected(objects: &mut Objects, target: &Selector) -> Result<Vec<usize>, Error> {
+    let matcher = target.matcher().map_err(|problem| Error::new(Stage::Transform, problem))?;
+    let found: Vec<usize> = objects.list().iter().enumerate().filter(|(_, object)| matcher.selects(object)).map(|(at, _)| at).collect();
+    if found.is_empty() {
+        objects.miss(target);
+    }
+    Ok(found)
 }
 
 /// The one object that a document names, by what it is or was.
@@ -130,27 +141,41 @@ fn only_target(objects: &mut Objects, document: &Document) -> Result<usize, Erro
     match found.as_slice() {
         [at] => Ok(*at),
         [] => Err(Error::new(Stage::Transform, format!("the patch is for {id}, and there is no such object"))
-            .at(document.object.origin().clone())
-            .hint(nearest(objects, &id))),
+            .code_is(Code::PatchTargetMissing)
+            .at(document.named_at())
+            .hint(meant(objects, &id))),
         [one, other, ..] => {
             let place = |at: &usize| objects.get(*at).map(|object| object.origin().to_string()).unwrap_or_default();
             let message = format!("the patch is for {id}, and that may be either of two objects ({} and {})", place(one), place(other));
-            Err(Error::new(Stage::Transform, message).at(document.object.origin().clone()))
+            Err(Error::new(Stage::Transform, message).code_is(Code::PatchTargetAmbiguous).at(document.object.origin().clone()))
         }
     }
 }
 
 /// What may be meant by a patch without an object.
-fn nearest(objects: &mut Objects, id: &Id<'_>) -> String {
+fn meant(objects: &mut Objects, id: &Id<'_>) -> String {
     let named = objects.named(id.name);
-    let other = named.iter().filter_map(|at| objects.get(*at)).find(|object| object.kind() == id.kind && !object.is_gone());
-    match other {
+    let there = |object: &&Object| !object.is_gone();
+    let named: Vec<&Object> = named.iter().filter_map(|at| objects.get(*at)).filter(there).collect();
+    let said = |object: &Object| format!("{} in {}", object.id(), object.origin());
+    match named.iter().find(|object| object.kind() == id.kind) {
         Some(object) if object.api_version() != format!("{}/{}", id.group, id.version).trim_start_matches('/') => {
-            format!("{} is there with apiVersion `{}`", object.id(), object.api_version())
+            return format!("{} is there with apiVersion `{}`", said(object), object.api_version());
         }
-        Some(object) => format!("{} is there in another namespace", object.id()),
+        Some(object) => return format!("{} is there, in another namespace", said(object)),
+        None => {}
+    }
+    match near(objects.list(), id.kind, id.name).or(named.first().copied()) {
+        Some(object) => format!("there is {}", said(object)),
         None => "a patch names the apiVersion, kind, name and namespace of an object of this layer's resources".to_owned(),
     }
+}
+
+/// The object of a kind whose name is nearest to one that none of the kind has.
+pub(crate) fn near<'o>(objects: &'o [Object], kind: &str, name: &str) -> Option<&'o Object> {
+    let of_kind = || objects.iter().filter(|object| !object.is_gone() && object.kind() == kind);
+    let near = nearest(name, of_kind().flat_map(|object| object.ids().map(|id| id.name)))?;
+    of_kind().find(|object| object.ids().any(|id| id.name == near))
 }
 
 /// A patch that is for more than one object: its labels and annotations become strings, its version that of the object.
@@ -219,7 +244,7 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
 }
 
 fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut Objects, remember: bool) -> Result<(), Error> {
-    for at in selected(objects, &matcher(target)?) {
+    for at in selected(objects, target)? {
         let outcome = objects.change(at, |object| {
             if remember {
                 object.remember();

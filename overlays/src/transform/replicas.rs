@@ -3,7 +3,9 @@
 //! It must not know which kinds have replicas: the fields say so.
 
 use super::about;
+use crate::diagnostic::Code;
 use crate::error::{Error, Stage};
+use crate::explain::query::nearest;
 use crate::fields::{self, Create, FieldSpec, edit};
 use crate::layer::Replica;
 use crate::objects::Objects;
@@ -34,8 +36,13 @@ impl Replicas {
             return Ok(());
         }
         let kinds: Vec<_> = self.fields.iter().map(|spec| &*spec.gvk.kind).collect();
-        Err(Error::new(Stage::Transform, format!("no {} is named `{name}`", kinds.join(", ")))
-            .hint("give the name that the object has in this layer's resources"))
+        let error = Error::new(Stage::Transform, format!("no {} is named `{name}`", kinds.join(", "))).code_is(Code::ObjectMissing);
+        let fits = |object: &&crate::object::Object| self.fields.iter().any(|spec| spec.gvk.selects(&object.now()));
+        let names = objects.list().iter().filter(fits).flat_map(|object| object.ids().map(|id| id.name));
+        Err(match nearest(name, names) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("give the name that the object has in this layer's resources"),
+        })
     }
 
     fn set(&self, object: &mut crate::object::Object, spec: &FieldSpec, count: i64) -> Result<(), Error> {
