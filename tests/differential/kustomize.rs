@@ -1,5 +1,7 @@
 //! The real kustomize, as a process that is asked about one tree after another. It must not know how trees are made.
 
+#![expect(clippy::disallowed_methods, reason = "the real kustomize is a process")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -49,19 +49,18 @@ impl Known {
 
 /// The tree of a seed.
 pub(crate) fn tree(seed: u64) -> Tree {
-    let mut random = Random::new(seed);
-    let mut writer = Writer { random: &mut random, tree: Tree::default(), next: 0 };
+    let mut writer = Writer { random: Random::new(seed), tree: Tree::default(), next: 0 };
     let depth = writer.random.below(3);
     let root = writer.layer(depth, true, &[]).0;
-    let mut tree = writer.tree;
-    tree.root = root;
-    tree.legacy = random.chance(30);
-    tree.unrestricted = random.chance(10);
-    tree
+    let (legacy, unrestricted) = (writer.random.chance(30), writer.random.chance(10));
+    Tree { root, legacy, unrestricted, ..writer.tree }
 }
 
-pub(crate) struct Writer<'a> {
-    pub(crate) random: &'a mut Random,
+/// Writes a field of a layer.
+type Field = fn(&mut Writer, &mut Layer);
+
+pub(crate) struct Writer {
+    pub(crate) random: Random,
     tree: Tree,
     next: usize,
 }
@@ -85,7 +84,7 @@ impl Layer {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     fn number(&mut self) -> usize {
         self.next += 1;
         self.next
@@ -114,7 +113,7 @@ impl Writer<'_> {
         for known in &mut layer.known {
             known.name = format!("{prefix}{}{suffix}", known.name);
         }
-        let content = document(self.random, &Value::Object(layer.fields));
+        let content = document(&mut self.random, &Value::Object(layer.fields));
         let name = self.random.pick(&["kustomization.yaml", "kustomization.yaml", "kustomization.yml", "Kustomization"]);
         self.tree.files.insert(format!("{}/{name}", layer.directory), content);
         (layer.directory, layer.known)
@@ -129,12 +128,12 @@ impl Writer<'_> {
             layer.add(field, json!(format!("../{directory}")));
         }
         for _ in 0..self.random.between(usize::from(depth == 0), 2) {
-            let mut objects: Vec<Value> = (0..self.random.between(1, 3)).map(|_| object(self.random)).collect();
+            let mut objects: Vec<Value> = (0..self.random.between(1, 3)).map(|_| object(&mut self.random)).collect();
             layer.known.extend(objects.iter().map(|object| Known { object: object.clone(), name: name_of(object) }));
             if self.random.chance(4) {
                 objects = vec![json!({"apiVersion": "v1", "kind": "List", "items": objects})];
             }
-            let content = documents(self.random, &objects);
+            let content = documents(&mut self.random, &objects);
             let file = self.file(layer, "r", content);
             layer.add("resources", json!(file));
         }
@@ -160,14 +159,14 @@ impl Writer<'_> {
     fn fields(&mut self, layer: &mut Layer, is_root: bool) {
         // Where most fields are there, nearly nothing builds.
         let busy = self.random.between(10, 45);
-        let fields: [(usize, fn(&mut Self, &mut Layer)); 20] = [
-            (100, Self::names),
-            (60, Self::labels),
-            (30, Self::annotations),
-            (60, Self::images),
-            (25, Self::replicas),
-            (80, Self::generators),
-            (15, Self::generator_options),
+        let fields: [(usize, Field); 19] = [
+            (100, Writer::names),
+            (60, Writer::labels),
+            (30, Writer::annotations),
+            (60, Writer::images),
+            (25, Writer::replicas),
+            (80, Writer::generators),
+            (15, Writer::generator_options),
             (120, patches::patches),
             (25, patches::strategic),
             (25, patches::json6902),
@@ -178,14 +177,16 @@ impl Writer<'_> {
             (8, steps::generators),
             (4, steps::validators),
             (4, steps::crds),
-            (4, steps::openapi),
-            (60, Self::namespace),
-            (20, Self::options),
+            (60, Writer::namespace),
+            (20, Writer::options),
         ];
         for (weight, field) in fields {
             if self.random.below(100) < weight * busy / 100 {
                 field(self, layer);
             }
+        }
+        if is_root && self.random.chance(3) {
+            steps::openapi(self, layer);
         }
         if is_root && self.random.chance(10) {
             let order = self.random.pick(&["fifo", "legacy"]);
@@ -213,24 +214,24 @@ impl Writer<'_> {
 
     fn labels(&mut self, layer: &mut Layer) {
         if self.random.chance(35) {
-            layer.put("commonLabels", pairs(self.random));
+            layer.put("commonLabels", pairs(&mut self.random));
         }
         for _ in 0..self.random.below(3) {
-            let mut label = json!({"pairs": pairs(self.random)});
+            let mut label = json!({"pairs": pairs(&mut self.random)});
             for switch in ["includeSelectors", "includeTemplates", "includeVolumeClaimTemplates"] {
                 if self.random.chance(25) {
                     label[switch] = json!(self.random.chance(80));
                 }
             }
             if self.random.chance(12) {
-                label["fields"] = json!([steps::field_spec(self.random)]);
+                label["fields"] = json!([steps::field_spec(&mut self.random)]);
             }
             layer.add("labels", label);
         }
     }
 
     fn annotations(&mut self, layer: &mut Layer) {
-        layer.put("commonAnnotations", pairs(self.random));
+        layer.put("commonAnnotations", pairs(&mut self.random));
     }
 
     fn images(&mut self, layer: &mut Layer) {
@@ -250,7 +251,7 @@ impl Writer<'_> {
     fn replicas(&mut self, layer: &mut Layer) {
         let workloads: Vec<&Known> = layer.known.iter().filter(|known| known.object["spec"]["replicas"].is_number()).collect();
         let name = match self.random.choose(&workloads) {
-            Some(known) => known.some_name(self.random).to_owned(),
+            Some(known) => known.some_name(&mut self.random).to_owned(),
             None => return,
         };
         layer.add("replicas", json!({"name": name, "count": self.random.below(9)}));
@@ -276,7 +277,7 @@ impl Writer<'_> {
         let (name, behavior) = match self.random.choose(&there) {
             Some(known) if self.random.chance(50) => {
                 let behavior = self.random.pick(&["merge", "merge", "replace", "create"]);
-                (known.some_name(self.random).to_owned(), Some(behavior))
+                (known.some_name(&mut self.random).to_owned(), Some(behavior))
             }
             _ => (format!("{}-{}", self.random.pick(&NAMES), self.random.pick(&["gen", "conf", "env"])), None),
         };
@@ -326,7 +327,7 @@ impl Writer<'_> {
         }
         for field in ["labels", "annotations"] {
             if self.random.chance(40) {
-                options.insert(field.to_owned(), pairs(self.random));
+                options.insert(field.to_owned(), pairs(&mut self.random));
             }
         }
         Value::Object(options)
@@ -342,7 +343,7 @@ impl Writer<'_> {
         match self.random.choose(&layer.known) {
             Some(known) if self.random.chance(96) => known.clone(),
             _ => {
-                let object = object(self.random);
+                let object = object(&mut self.random);
                 Known { name: name_of(&object), object }
             }
         }
@@ -351,16 +352,16 @@ impl Writer<'_> {
     /// A part of an object that might have been written otherwise.
     pub(crate) fn other_value(&mut self, old: &Value) -> Value {
         match old {
-            Value::Object(map) if map.contains_key("image") => container(self.random),
-            Value::Object(_) if self.random.chance(50) => labels(self.random),
+            Value::Object(map) if map.contains_key("image") => container(&mut self.random),
+            Value::Object(_) if self.random.chance(50) => labels(&mut self.random),
             Value::Array(items) if self.random.chance(60) => {
                 let mut items = items.clone();
                 items.reverse();
                 Value::Array(items)
             }
             Value::Number(_) => json!(self.random.below(100)),
-            Value::String(_) if self.random.chance(60) => text(self.random),
-            _ => scalar(self.random),
+            Value::String(_) if self.random.chance(60) => text(&mut self.random),
+            _ => scalar(&mut self.random),
         }
     }
 }

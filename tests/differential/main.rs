@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use compare::{Likeness, compare, ours};
 use kustomize::{Kustomize, Outcome};
@@ -94,4 +95,33 @@ fn generated_trees_come_out_as_kustomize_builds_them() {
     }
     eprintln!("{trees} trees, of which kustomize builds {built}: {counts:?}, and {milder} that it refuses for a reason that is listed");
     assert!(different.is_empty(), "seeds of trees that come out otherwise: {different:?}");
+}
+
+/// The files below a directory, by their paths from `root`.
+fn files(root: &Path, directory: &Path, into: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(root, &path, into);
+        } else if let Ok(content) = std::fs::read_to_string(&path) {
+            into.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), content);
+        }
+    }
+}
+
+#[test]
+fn the_examples_come_out_as_kustomize_builds_them() {
+    let Some(mut kustomize) = Kustomize::of_the_lab() else { return };
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut all = Tree::default();
+    files(&examples, &examples, &mut all.files);
+    let is_root = |content: &str| !content.contains("kind: Component");
+    let roots = all.files.iter().filter(|(path, content)| path.ends_with("/kustomization.yaml") && is_root(content));
+    let roots: Vec<String> = roots.filter_map(|(path, _)| Some(path.rsplit_once('/')?.0.to_owned())).collect();
+    assert!(!roots.is_empty(), "there are no kustomizations among the examples");
+    for root in roots {
+        let tree = Tree { root, ..all.clone() };
+        let theirs = kustomize.build(&tree);
+        assert!(theirs.is_ok() && theirs == ours(&tree), "{}: {}", tree.root, shown(&Tree::default(), &theirs, &ours(&tree)));
+    }
 }

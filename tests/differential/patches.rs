@@ -9,16 +9,16 @@ use super::random::Random;
 use super::write::document;
 
 /// Entries of `patches`.
-pub(crate) fn patches(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn patches(writer: &mut Writer, layer: &mut Layer) {
     for _ in 0..writer.random.between(1, 2) {
         let known = writer.known(layer);
         let is_strategic = writer.random.chance(60);
         let patch = if is_strategic { strategic_patch(writer, &known) } else { operations(writer, &known) };
-        let content = document(writer.random, &patch);
+        let content = document(&mut writer.random, &patch);
         let mut entry =
             if writer.random.chance(50) { json!({"path": writer.file(layer, "p", content)}) } else { json!({"patch": content}) };
         if !is_strategic || writer.random.chance(40) {
-            entry["target"] = target(writer.random, &known);
+            entry["target"] = target(&mut writer.random, &known);
         }
         if writer.random.chance(10) {
             entry["options"] = json!({"allowNameChange": true, "allowKindChange": writer.random.chance(50)});
@@ -28,21 +28,21 @@ pub(crate) fn patches(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// Entries of `patchesStrategicMerge`.
-pub(crate) fn strategic(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn strategic(writer: &mut Writer, layer: &mut Layer) {
     let known = writer.known(layer);
     let patch = strategic_patch(writer, &known);
-    let content = document(writer.random, &patch);
+    let content = document(&mut writer.random, &patch);
     let entry = if writer.random.chance(70) { writer.file(layer, "p", content) } else { content };
     layer.add("patchesStrategicMerge", json!(entry));
 }
 
 /// Entries of `patchesJson6902`.
-pub(crate) fn json6902(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn json6902(writer: &mut Writer, layer: &mut Layer) {
     let known = writer.known(layer);
     let (group, version) = known.version().split_once('/').unwrap_or(("", known.version()));
-    let target = json!({"group": group, "version": version, "kind": known.kind(), "name": known.some_name(writer.random)});
+    let target = json!({"group": group, "version": version, "kind": known.kind(), "name": known.some_name(&mut writer.random)});
     let patch = operations(writer, &known);
-    let content = document(writer.random, &patch);
+    let content = document(&mut writer.random, &patch);
     let entry = if writer.random.chance(50) {
         json!({"target": target, "path": writer.file(layer, "p", content)})
     } else {
@@ -75,7 +75,7 @@ pub(crate) fn target(random: &mut Random, known: &Known) -> Value {
 }
 
 /// A strategic merge patch: part of the object, with other values.
-pub(crate) fn strategic_patch(writer: &mut Writer<'_>, known: &Known) -> Value {
+pub(crate) fn strategic_patch(writer: &mut Writer, known: &Known) -> Value {
     let mut patch = thinned(writer, &known.object, 0);
     if !patch.is_object() {
         patch = json!({});
@@ -85,7 +85,7 @@ pub(crate) fn strategic_patch(writer: &mut Writer<'_>, known: &Known) -> Value {
     if !patch["metadata"].is_object() {
         patch["metadata"] = json!({});
     }
-    patch["metadata"]["name"] = json!(known.some_name(writer.random));
+    patch["metadata"]["name"] = json!(known.some_name(&mut writer.random));
     if let Some(namespace) = known.object["metadata"].get("namespace")
         && writer.random.chance(80)
     {
@@ -100,7 +100,7 @@ pub(crate) fn strategic_patch(writer: &mut Writer<'_>, known: &Known) -> Value {
 /// Keys that say which item of a list is meant.
 const ITEM_KEYS: [&str; 7] = ["name", "containerPort", "port", "mountPath", "topologyKey", "whenUnsatisfiable", "protocol"];
 
-fn thinned(writer: &mut Writer<'_>, value: &Value, depth: usize) -> Value {
+fn thinned(writer: &mut Writer, value: &Value, depth: usize) -> Value {
     match value {
         Value::Object(map) => {
             let mut kept = Map::new();
@@ -121,12 +121,12 @@ fn thinned(writer: &mut Writer<'_>, value: &Value, depth: usize) -> Value {
     }
 }
 
-fn changed(writer: &mut Writer<'_>, value: &Value, depth: usize) -> Value {
+fn changed(writer: &mut Writer, value: &Value, depth: usize) -> Value {
     if writer.random.chance(7) { Value::Null } else { thinned(writer, value, depth + 1) }
 }
 
 /// What the object does not have.
-fn extras(writer: &mut Writer<'_>, map: &mut Map<String, Value>, depth: usize) {
+fn extras(writer: &mut Writer, map: &mut Map<String, Value>, depth: usize) {
     // What kustomize knows of an object is among its annotations, and goes with them.
     if map.values().all(Value::is_string) {
         return;
@@ -137,12 +137,12 @@ fn extras(writer: &mut Writer<'_>, map: &mut Map<String, Value>, depth: usize) {
     }
     if depth > 0 && writer.random.chance(8) {
         let extra = writer.random.pick(&["extra", "more.dots", "a"]);
-        let value = if writer.random.chance(30) { json!({"in": {"ner": scalar(writer.random)}}) } else { scalar(writer.random) };
+        let value = if writer.random.chance(30) { json!({"in": {"ner": scalar(&mut writer.random)}}) } else { scalar(&mut writer.random) };
         map.insert(extra.to_owned(), value);
     }
 }
 
-fn list(writer: &mut Writer<'_>, items: &[Value], depth: usize) -> Value {
+fn list(writer: &mut Writer, items: &[Value], depth: usize) -> Value {
     let mut kept = Vec::new();
     for item in items {
         if writer.random.chance(60) {
@@ -150,7 +150,7 @@ fn list(writer: &mut Writer<'_>, items: &[Value], depth: usize) -> Value {
         }
     }
     if items.iter().any(|item| item.get("image").is_some()) && writer.random.chance(30) {
-        kept.push(container(writer.random));
+        kept.push(container(&mut writer.random));
     }
     if writer.random.chance(4) {
         kept.push(json!({"$patch": "replace"}));
@@ -162,10 +162,10 @@ fn list(writer: &mut Writer<'_>, items: &[Value], depth: usize) -> Value {
 const ESSENTIAL: [&str; 5] = ["/metadata", "/metadata/name", "/metadata/labels", "/metadata/annotations", "/spec"];
 
 /// A JSON patch.
-fn operations(writer: &mut Writer<'_>, known: &Known) -> Value {
-    let one = |writer: &mut Writer<'_>| {
+fn operations(writer: &mut Writer, known: &Known) -> Value {
+    let one = |writer: &mut Writer| {
         let mut path = String::new();
-        let old = descend(writer.random, &known.object, &mut path);
+        let old = descend(&mut writer.random, &known.object, &mut path);
         let value = writer.other_value(&old);
         let mut operation = writer.random.pick(&["add", "add", "replace", "replace", "remove", "test", "copy", "move"]);
         if ESSENTIAL.contains(&path.as_str()) {

@@ -10,25 +10,25 @@ use super::random::Random;
 use super::write::document;
 
 /// Entries of `replacements`.
-pub(crate) fn replacements(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn replacements(writer: &mut Writer, layer: &mut Layer) {
     for _ in 0..writer.random.between(1, 2) {
         let replacement = replacement(writer, layer);
         if writer.random.chance(80) {
             layer.add("replacements", replacement);
         } else {
             let in_list = writer.random.chance(50);
-            let content = document(writer.random, &if in_list { json!([replacement]) } else { replacement });
+            let content = document(&mut writer.random, &if in_list { json!([replacement]) } else { replacement });
             let file = writer.file(layer, "x", content);
             layer.add("replacements", json!({"path": file}));
         }
     }
 }
 
-fn replacement(writer: &mut Writer<'_>, layer: &Layer) -> Value {
+fn replacement(writer: &mut Writer, layer: &Layer) -> Value {
     let from = writer.known(layer);
-    let mut source = json!({"kind": from.kind(), "name": from.some_name(writer.random)});
+    let mut source = json!({"kind": from.kind(), "name": from.some_name(&mut writer.random)});
     if writer.random.chance(70) {
-        source["fieldPath"] = json!(deep_path(writer.random, &from));
+        source["fieldPath"] = json!(deep_path(&mut writer.random, &from));
     }
     if writer.random.chance(15) {
         source["options"] = json!({"delimiter": writer.random.pick(&["-", ".", ":"]), "index": writer.random.below(3)});
@@ -56,9 +56,9 @@ fn deep_path(random: &mut Random, from: &Known) -> String {
     path
 }
 
-fn replacement_target(writer: &mut Writer<'_>, layer: &Layer) -> Value {
+fn replacement_target(writer: &mut Writer, layer: &Layer) -> Value {
     let to = writer.known(layer);
-    let mut paths: Vec<String> = (0..writer.random.between(1, 2)).map(|_| deep_path(writer.random, &to)).collect();
+    let mut paths: Vec<String> = (0..writer.random.between(1, 2)).map(|_| deep_path(&mut writer.random, &to)).collect();
     let create = writer.random.chance(35);
     if create && writer.random.chance(60) {
         let extra = ["metadata.labels.new", "spec.a.b.c", "spec.list.5.x", "spec.list.[name=z].v", "metadata.annotations.[x/y]", "data.k"];
@@ -67,7 +67,7 @@ fn replacement_target(writer: &mut Writer<'_>, layer: &Layer) -> Value {
     if writer.random.chance(6) {
         paths.clear();
     }
-    let mut entry = json!({"select": target(writer.random, &to), "fieldPaths": paths});
+    let mut entry = json!({"select": target(&mut writer.random, &to), "fieldPaths": paths});
     if create || writer.random.chance(25) {
         let mut options = json!({});
         if create {
@@ -81,27 +81,27 @@ fn replacement_target(writer: &mut Writer<'_>, layer: &Layer) -> Value {
     }
     if writer.random.chance(12) {
         let not = writer.known(layer);
-        entry["reject"] = json!([target(writer.random, &not)]);
+        entry["reject"] = json!([target(&mut writer.random, &not)]);
     }
     entry
 }
 
 /// Entries of `vars`, and a file that lets them stand anywhere.
-pub(crate) fn vars(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn vars(writer: &mut Writer, layer: &mut Layer) {
     for name in ["VAR", "IMAGE"] {
         if writer.random.chance(60) {
             let from = writer.known(layer);
             let name_of_source = if writer.random.chance(80) { from.original().to_owned() } else { from.name.clone() };
             let mut var = json!({"name": name, "objref": {"apiVersion": from.version(), "kind": from.kind(), "name": name_of_source}});
             if writer.random.chance(50) {
-                var["fieldref"] = json!({"fieldPath": deep_path(writer.random, &from)});
+                var["fieldref"] = json!({"fieldPath": deep_path(&mut writer.random, &from)});
             }
             layer.add("vars", var);
         }
     }
     if writer.random.chance(30) {
-        let specs = json!({"varReference": [field_spec(writer.random), field_spec(writer.random)]});
-        let content = document(writer.random, &specs);
+        let specs = json!({"varReference": [field_spec(&mut writer.random), field_spec(&mut writer.random)]});
+        let content = document(&mut writer.random, &specs);
         let file = writer.file(layer, "v", content);
         layer.add("configurations", json!(file));
     }
@@ -137,29 +137,29 @@ pub(crate) fn field_spec(random: &mut Random) -> Value {
 }
 
 /// A file of `configurations`.
-pub(crate) fn configurations(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn configurations(writer: &mut Writer, layer: &mut Layer) {
     let mut additions = Map::new();
     let groups = ["namePrefix", "nameSuffix", "commonLabels", "labels", "templateLabels", "commonAnnotations", "images", "replicas"];
     for group in groups {
         if writer.random.chance(18) {
-            additions.insert(group.to_owned(), json!([field_spec(writer.random)]));
+            additions.insert(group.to_owned(), json!([field_spec(&mut writer.random)]));
         }
     }
     if writer.random.chance(50) {
         let kind = writer.random.pick(&["ConfigMap", "Secret", "Thing", "Deployment", "Service"]);
-        additions.insert("nameReference".to_owned(), json!([{"kind": kind, "fieldSpecs": [field_spec(writer.random)]}]));
+        additions.insert("nameReference".to_owned(), json!([{"kind": kind, "fieldSpecs": [field_spec(&mut writer.random)]}]));
     }
-    let content = document(writer.random, &Value::Object(additions));
+    let content = document(&mut writer.random, &Value::Object(additions));
     let file = writer.file(layer, "k", content);
     layer.add("configurations", json!(file));
 }
 
-fn step(writer: &mut Writer<'_>, layer: &Layer) -> Value {
+fn step(writer: &mut Writer, layer: &Layer) -> Value {
     let known = writer.known(layer);
-    let field_specs = json!([field_spec(writer.random), {"path": "metadata/labels", "create": true}]);
+    let field_specs = json!([field_spec(&mut writer.random), {"path": "metadata/labels", "create": true}]);
     let patch = strategic_patch(writer, &known);
-    let patch = document(writer.random, &patch);
-    let random = &mut *writer.random;
+    let patch = document(&mut writer.random, &patch);
+    let random = &mut writer.random;
     let (kind, mut step) = match random.below(11) {
         0 => ("NamespaceTransformer", json!({"fieldSpecs": [{"path": "metadata/namespace", "create": true}]})),
         1 => ("PrefixTransformer", json!({"prefix": "t-", "fieldSpecs": [{"path": "metadata/name"}]})),
@@ -190,21 +190,21 @@ fn step(writer: &mut Writer<'_>, layer: &Layer) -> Value {
     step
 }
 
-fn named(writer: &mut Writer<'_>, layer: &mut Layer, field: &str, step: &Value) {
-    let content = document(writer.random, step);
+fn named(writer: &mut Writer, layer: &mut Layer, field: &str, step: &Value) {
+    let content = document(&mut writer.random, step);
     let entry = if writer.random.chance(50) { content } else { writer.file(layer, "t", content) };
     layer.add(field, json!(entry));
 }
 
 /// Entries of `transformers`.
-pub(crate) fn transformers(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn transformers(writer: &mut Writer, layer: &mut Layer) {
     let step = step(writer, layer);
     named(writer, layer, "transformers", &step);
 }
 
 /// Entries of `validators`.
-pub(crate) fn validators(writer: &mut Writer<'_>, layer: &mut Layer) {
-    let labels = pairs(writer.random);
+pub(crate) fn validators(writer: &mut Writer, layer: &mut Layer) {
+    let labels = pairs(&mut writer.random);
     let step = json!({
         "apiVersion": "builtin",
         "kind": "LabelTransformer",
@@ -216,7 +216,7 @@ pub(crate) fn validators(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// Entries of `generators`.
-pub(crate) fn generators(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn generators(writer: &mut Writer, layer: &mut Layer) {
     let kind = writer.random.pick(&["ConfigMap", "Secret"]);
     let mut step = writer.generated(layer, kind);
     let name = step["name"].take();
@@ -231,7 +231,7 @@ pub(crate) fn generators(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// A file of `crds`: definitions that say where names stand.
-pub(crate) fn crds(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn crds(writer: &mut Writer, layer: &mut Layer) {
     let reference = json!({
         "type": "object",
         "properties": {"name": {"type": "string"}},
@@ -249,7 +249,7 @@ pub(crate) fn crds(writer: &mut Writer<'_>, layer: &mut Layer) {
 }
 
 /// A schema of one's own.
-pub(crate) fn openapi(writer: &mut Writer<'_>, layer: &mut Layer) {
+pub(crate) fn openapi(writer: &mut Writer, layer: &mut Layer) {
     let item = json!({"type": "object", "properties": {"name": {"type": "string"}, "value": {"type": "string"}}});
     let list = json!({"type": "array", "items": item, "x-kubernetes-patch-merge-key": "name", "x-kubernetes-patch-strategy": "merge"});
     let schema = json!({"definitions": {"v1.Thing": {

@@ -8,6 +8,7 @@ use crate::fields::edit;
 use crate::object::{Object, Origin};
 use crate::objects::Objects;
 use crate::path::RepoPath;
+use crate::shared;
 use crate::yaml::{self, Node};
 
 const ORIGIN: &str = "config.kubernetes.io/origin";
@@ -75,6 +76,8 @@ pub(super) fn note_step(objects: &mut Objects, note: Option<&Note>) {
             Some(_) => object.history.changed.push(note.clone()),
             None => object.history.made = Some(note.clone()),
         }
+        // kustomize notes it in an annotation.
+        shared::forget_annotations(&mut object.history.shared);
     }
 }
 
