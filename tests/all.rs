@@ -5,13 +5,16 @@
 mod cli;
 mod cluster;
 mod deploy;
+mod drift;
 mod examples;
+mod facts;
 mod failure;
 mod forge;
 mod git;
 mod ground;
 mod heal;
 mod interruption;
+mod model;
 mod pods;
 mod refusal;
 mod sync;

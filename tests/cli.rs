@@ -342,6 +342,35 @@ fn install_prints_the_agent_and_a_first_sync() -> Result {
 }
 
 #[test]
+fn install_says_on_standard_error_what_the_manifests_do_not() -> Result {
+    let check = |arguments: &[&str], words: &[&str]| -> Result {
+        let output = plimsoll(&[&["install"], arguments].concat())?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && words.iter().all(|word| told.contains(word)), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+        Ok(())
+    };
+    check(&[], &["the agent waits until you apply one"])?;
+    check(&["--repo", "git@git.example:you/fleet.git", "--secret", "git"], &["plimsoll-system/fleet", "Secret plimsoll-system/git"])?;
+    check(&["--repo", "https://me:hunter2@git.example/fleet.git"], &["the credentials in https://****@git.example/fleet.git"])?;
+    check(&["--repo", "git.example/fleet.git"], &["is a path on the agent's machine"])
+}
+
+#[test]
+fn what_kubernetes_would_refuse_is_refused_before() -> Result {
+    for (arguments, words) in [
+        (["--repo", "", "--name", "fleet"], "a value is required for '--repo <URL>'"),
+        (["--repo", "https://git.example/fleet.git", "--name", "My_Fleet"], "small letters, digits"),
+        (["--path", "clusters", "--branch", "main"], "--repo <URL>"),
+    ] {
+        let output = plimsoll(&[&["install"], &arguments[..]].concat())?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(words), "{told}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_wrong_duration_is_a_wrong_use() -> Result {
     let output = plimsoll(&["install", "--repo", "https://git.example/fleet.git", "--poll", "5"])?;
     assert_eq!(output.status.code(), Some(2));

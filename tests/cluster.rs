@@ -45,7 +45,7 @@ impl<'a> Place<'a> {
 
     async fn apply_with(&self, cluster: &Cluster, object: &Value, replace: bool) -> Asked<Applied> {
         let resource = cluster.resolve(text(&object["apiVersion"]), text(&object["kind"])).await?;
-        let applying = Applying { replace, applyset: &self.mark.applyset, known: None, force: false };
+        let applying = Applying { replace, applyset: &self.mark.applyset, known: None, ..Applying::default() };
         cluster.apply(&resource, &body(object, &resource, &self.mark)?, &applying).await
     }
 
@@ -418,6 +418,7 @@ async fn a_place_in_a_history_that_is_gone_is_given_up() -> Result {
             Seen::Object(..) => "object",
             Seen::Deleted(_) => "deleted",
             Seen::Whole(_) => "whole",
+            Seen::Redefined(_) => "redefined",
             Seen::Blind(..) => "blind",
         })
         .collect();

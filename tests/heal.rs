@@ -135,3 +135,48 @@ async fn a_restart_with_nothing_changed_applies_nothing_and_what_was_changed_mea
     assert_eq!(agent.metric("plimsoll_apply_total", "").await.unwrap_or_default(), 0.0);
     Ok(())
 }
+
+#[tokio::test]
+async fn rights_that_are_taken_away_are_told_and_what_drifted_meanwhile_is_healed_when_they_are_back() -> Result {
+    let world = World::of(AGENT).cluster("fra-1", "aws:///eu-central-1a/i-1").file("a.yaml", &config_map("a", "1")).start().await?;
+    world.until_status(&world.first, "success").await?;
+    let site = world.site();
+    let binding = ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "plimsoll-apply");
+    let bound = site.cluster.get(binding.0, binding.1, "", binding.2).await?.unwrap_or_default();
+    site.cluster.delete(binding.0, binding.1, "", binding.2).await?;
+    // The API server hears of it by a watch of its own.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    edit(site, "a", json!({"data": {"value": "2"}})).await?;
+    let told = until_told(site, "/a", "refused").await?;
+    assert!(told["message"].as_str().is_some_and(|message| message.contains("may not patch configmaps")), "{told}");
+    world.until_status(&world.first, "failure").await?;
+    let again = json!({"apiVersion": binding.0, "kind": binding.1, "metadata": {"name": binding.2}, "roleRef": bound["roleRef"], "subjects": bound["subjects"]});
+    site.cluster.apply_object(&again).await?;
+    site.until(A, "to be healed", |object| text(object) == "1").await?;
+    until_told(site, "/a", "healed").await?;
+    world.until_status(&world.first, "success").await.map(drop)
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_in_the_middle_of_healing_is_followed_by_one_that_heals_the_rest() -> Result {
+    let mut world = World::of(AGENT);
+    for n in 0..20 {
+        world = world.file(&format!("c{n}.yaml"), &config_map(&format!("c{n}"), "1"));
+    }
+    let world = world.start().await?;
+    world.until_status(&world.first, "success").await?;
+    let (site, agent) = (world.site(), world.site().agent());
+    site.until(("v1", "Secret", "plimsoll-baselines-fleet"), "to be kept", |_| true).await?;
+    for round in 0..4_u64 {
+        for n in 0..20 {
+            edit(site, &format!("c{n}"), json!({"data": {"value": format!("x{round}")}})).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(round * 10)).await;
+        agent.kill();
+        agent.restart().await?;
+        for n in 0..20 {
+            site.until(("v1", "ConfigMap", &format!("c{n}")), "to be healed", |object| text(object) == "1").await?;
+        }
+    }
+    Ok(())
+}

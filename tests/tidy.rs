@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use harness::Result;
 
 /// Decisions, by file or directory of `agent/src`: they take what they decide on as arguments, and what is read or written stays outside.
-const PURE: &[&str] = &["drift", "facts", "fleet", "health", "inventory", "ledger", "plan", "pods", "queue", "report", "state"];
+const PURE: &[&str] =
+    &["baseline", "drift", "facts", "first", "fleet", "health", "inventory", "ledger", "plan", "pods", "queue", "report", "state"];
 const IMPURE: &[&str] =
     &["async ", ".await", "kube::Client", "tokio::", "std::fs", "std::net", "std::process", "::now()", "SystemTime", "Instant"];
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
@@ -21,8 +22,10 @@ use tokio::time::sleep;
 use crate::api::{Sync, WAKE_ANNOTATION};
 use crate::cli::Failure;
 use crate::cluster::lease::{Fence, Lease, Standing};
-use crate::cluster::{self, Cluster, Event, Events, SyncSeen, Tone};
+use crate::cluster::{self, Cluster, Event, Events, Refusal, Regarding, SyncSeen, Tone};
 use crate::config::AgentConfig;
+use crate::first;
+use crate::install::NAMESPACE;
 use crate::metrics::Metrics;
 use crate::queue::Backoff;
 use crate::report;
@@ -31,6 +34,10 @@ use crate::status;
 
 /// How many wakes and events may wait to be looked at.
 const WAKES: usize = 64;
+/// How long what was installed may take to be served.
+const SETTLING: Duration = Duration::from_secs(60);
+/// How long to wait before the first Sync is tried again.
+const FIRST_SYNC: Backoff = Backoff { first: Duration::from_millis(500), most: Duration::from_secs(60) };
 /// How long it may take to resolve what a deleted Sync left pending.
 const LEAVE: Duration = Duration::from_secs(60);
 /// How long the process may take to give its Leases back.
@@ -156,6 +163,7 @@ impl Agent {
         let (sender, mut seen) = mpsc::channel(WAKES);
         let (cluster, namespace) = (self.cluster.clone(), self.config.namespace.clone());
         let watching = tokio::spawn(async move { cluster.syncs(namespace.as_deref(), sender).await });
+        self.begin();
         let mut followers = Followers::default();
         let stop = stopped();
         tokio::pin!(stop);
@@ -171,6 +179,60 @@ impl Agent {
         }
         watching.abort();
         followers.end().await;
+    }
+
+    /// An agent for one namespace, or for one Sync, makes none that it would not follow.
+    fn begin(self: &Rc<Self>) {
+        let ours = self.config.namespace.as_deref().is_none_or(|namespace| namespace == NAMESPACE);
+        if ours && self.only.is_none() {
+            tokio::task::spawn_local(self.clone().make_first());
+        }
+    }
+
+    /// Makes the Sync that `plimsoll install` left, unless that was done. Whatever comes of it, the agent goes on.
+    async fn make_first(self: Rc<Self>) {
+        let (began, mut failures) = (Instant::now(), 0);
+        loop {
+            let (map, refusal) = match self.cluster.first_sync().await {
+                Ok(Some(map)) => match self.make_first_of(&map).await {
+                    Ok(()) => return,
+                    Err(refusal) => (Some(map), refusal),
+                },
+                Ok(None) => return,
+                Err(refusal) => (None, refusal),
+            };
+            if !may_pass(&refusal, began.elapsed()) {
+                return self.tell_first(map.as_ref(), &refusal).await;
+            }
+            tracing::debug!(%refusal, "The first Sync can't be made yet.");
+            failures += 1;
+            sleep(FIRST_SYNC.delay(failures, random())).await;
+        }
+    }
+
+    async fn make_first_of(&self, map: &ConfigMap) -> Result<(), Refusal> {
+        let wanted = first::wanted(map).map_err(|message| Refusal::Invalid { fields: Vec::new(), message })?;
+        let Some(wanted) = wanted else { return Ok(()) };
+        let taken: Vec<_> = self.cluster.make_first_sync(&wanted).await?.iter().map(ToString::to_string).collect();
+        self.cluster.note_first_sync(&wanted).await?;
+        let taken = if taken.is_empty() { String::new() } else { format!(" Taken over: {}.", taken.join(", ")) };
+        tracing::info!(sync = %format!("{NAMESPACE}/{}", wanted.name), "The Sync is as it was installed.{taken}");
+        Ok(())
+    }
+
+    async fn tell_first(&self, map: Option<&ConfigMap>, refusal: &Refusal) {
+        let name = first::NAME;
+        tracing::error!(
+            "ConfigMap {NAMESPACE}/{name}: no Sync was made of it: {refusal}; correct what is wrong and run `plimsoll install` again"
+        );
+        let Some(map) = map else { return };
+        let shared = map.data.as_ref().and_then(|data| data.get(first::KEY)).map(|text| first::digest(text));
+        let regarding = Regarding { kind: ("v1", "ConfigMap"), metadata: &map.metadata, shared: shared.as_deref() };
+        let note = format!("No Sync was made of it: {refusal}; correct what is wrong and run `plimsoll install` again");
+        let event = Event { tone: Tone::Warning, reason: refusal.reason(), action: "Install", note: &note };
+        if let Err(refusal) = self.events.lock().await.tell_of(&regarding, &event).await {
+            tracing::warn!(%refusal, "Could not write an event.");
+        }
     }
 
     fn notice(self: &Rc<Self>, followers: &mut Followers, event: SyncSeen, vitals: &watch::Sender<Vitals>) {
@@ -192,8 +254,13 @@ impl Agent {
                 }
             }
             SyncSeen::Blind(refusal) => {
-                tracing::warn!(%refusal, "The Syncs can't be seen.");
-                vitals.send_replace(Vitals { dead: None, unready: Some(format!("the Syncs can't be seen: {refusal}")) });
+                let hint = if matches!(refusal, Refusal::Forbidden { .. }) { "; `plimsoll install` prints what is needed" } else { "" };
+                let why = format!("the Syncs can't be seen: {refusal}{hint}");
+                // It is tried again and again; the log is told what is new.
+                let known = vitals.send_replace(Vitals { dead: None, unready: Some(why.clone()) });
+                if known.unready.as_ref() != Some(&why) {
+                    tracing::warn!("Not ready: {why}");
+                }
             }
         }
     }
@@ -333,11 +400,16 @@ impl Agent {
         let mut failures = 0;
         loop {
             match self.prepare(key, sync, fence).await {
-                Ok((led, kinds)) => match led.lead(self, kinds).await {},
-                Err(problem) => self.tell_problem(key, sync, &problem.to_string()).await,
+                Ok((led, kinds)) => {
+                    led.lead(self, kinds).await;
+                    failures = 0;
+                }
+                Err(problem) => {
+                    self.tell_problem(key, sync, &problem.to_string()).await;
+                    failures += 1;
+                    sleep(backoff.delay(failures, random())).await;
+                }
             }
-            failures += 1;
-            sleep(backoff.delay(failures, random())).await;
         }
     }
 
@@ -387,6 +459,12 @@ impl Followers {
         let all = futures_util::future::join_all(self.all.into_values().map(|follower| follower.task));
         _ = tokio::time::timeout(FAREWELL, all).await;
     }
+}
+
+/// Whether the first Sync may be made a little later. What was installed a moment ago (the definition, the rights) is served a moment later.
+fn may_pass(refusal: &Refusal, since: Duration) -> bool {
+    let settling = matches!(refusal, Refusal::NoKind { .. } | Refusal::Forbidden { .. } | Refusal::NamespaceMissing { .. });
+    refusal.is_transient() || (settling && since < SETTLING)
 }
 
 fn wake_word(sync: &Sync) -> Option<&String> {

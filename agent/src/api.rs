@@ -62,7 +62,7 @@ pub struct SyncSpec {
     /// How often the repository is asked for news, as `30s` or `5m`. Default `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<String>,
-    /// How often everything is applied again although nothing changed in Git, as `10m`. Default `10m`; `0s` is never.
+    /// How often everything is applied again although nothing has changed, as `10m`. Default: never, for the watch tells what drifts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resync: Option<String>,
     /// How long an app may take to become healthy before the commit is called failed, as `5m`. Default `5m`.

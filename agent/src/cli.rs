@@ -61,7 +61,7 @@ enum Command {
     /// with --exit-code: 0 the same, 1 they differ, 2 failed or wrong usage.
     #[command(verbatim_doc_comment)]
     Diff(diff::Diff),
-    /// Print the manifests that install the agent and a first Sync.
+    /// Print the manifests that install the agent, for `kubectl apply --server-side -f -`; with `--repo`, a first Sync for it to make.
     Install(Install),
     /// Print the CustomResourceDefinition of Sync.
     Crd,
@@ -232,23 +232,23 @@ struct Render {
 
 #[derive(Args)]
 struct Install {
-    /// The repository to follow.
-    #[arg(long, value_name = "URL")]
-    repo: String,
-    /// The directory in the repository.
-    #[arg(long, default_value = "")]
+    /// The repository to follow; without it, the agent is installed alone and waits for Syncs.
+    #[arg(long, value_name = "URL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    repo: Option<String>,
+    /// The directory in the repository: of a fleet file, a kustomization or plain manifests; without it, the root.
+    #[arg(long, requires = "repo", value_name = "DIR", default_value = "")]
     path: String,
     /// The branch; without it, the repository's default branch.
-    #[arg(long)]
+    #[arg(long, requires = "repo")]
     branch: Option<String>,
-    /// The name of the Sync.
-    #[arg(long, default_value = "fleet")]
+    /// The name of the Sync. Installed again under the same name it is changed; another name is another Sync.
+    #[arg(long, requires = "repo", default_value = "fleet", value_parser = object_name)]
     name: String,
     /// A Secret in the namespace `plimsoll-system` with the repository's credentials.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, requires = "repo", value_name = "NAME", value_parser = object_name)]
     secret: Option<String>,
-    /// How often to ask the repository for news.
-    #[arg(long, value_name = "DURATION", value_parser = checked_duration)]
+    /// How often to ask the repository for news, as `30s` (the default).
+    #[arg(long, requires = "repo", value_name = "DURATION", value_parser = checked_duration)]
     poll: Option<String>,
     /// The agent's image.
     #[arg(long, default_value = install::IMAGE)]
@@ -361,6 +361,14 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// As Kubernetes names most objects (RFC 1123, a subdomain).
+fn object_name(text: &str) -> Result<String, String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let labelled = |label: &str| label.bytes().all(|byte| inner(byte) || byte == b'-') && !label.starts_with('-') && !label.ends_with('-');
+    let fits = text.len() <= 253 && text.split('.').all(|label| !label.is_empty() && labelled(label));
+    if fits { Ok(text.to_owned()) } else { Err("a name in Kubernetes has small letters, digits, `-` and `.` only, as my-fleet".to_owned()) }
+}
+
 fn checked_duration(text: &str) -> Result<String, String> {
     crate::config::duration(text).map(|_| text.to_owned())
 }
@@ -441,20 +449,18 @@ fn as_kustomization(root: &Root) -> String {
 }
 
 fn install(args: &Install) -> Result<(), Failure> {
-    print(&install::manifests(&install::First {
+    let first = args.repo.as_ref().map(|url| install::First {
         name: args.name.clone(),
-        url: args.repo.clone(),
+        url: url.clone(),
         path: args.path.clone(),
         branch: args.branch.clone(),
         secret: args.secret.clone(),
         poll: args.poll.clone(),
-        image: args.image.clone(),
-    })?)?;
-    // kubectl looks up every kind before it applies anything (seen with 1.32).
-    _ = writeln!(
-        io::stderr(),
-        "note: if kubectl says `no matches for kind \"Sync\"`, it met the kind before its definition: run the same command once more"
-    );
+    });
+    print(&install::manifests(&args.image, first.as_ref())?)?;
+    for note in install::notes(first.as_ref()) {
+        _ = writeln!(io::stderr(), "note: {note}");
+    }
     Ok(())
 }
 

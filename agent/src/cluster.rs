@@ -5,7 +5,7 @@
 //! - `stream`, `watch`: what is ours, as it is and as it changes, object by object
 //! - `baselines`: what is kept for the next process
 //! - `lease`: who of several agents writes
-//! - `syncs`, `events`, `facts`: the Sync, what `kubectl describe` shows, and what the cluster is
+//! - `first`, `syncs`, `events`, `facts`: the Sync, as it is installed and as it is, what `kubectl describe` shows, and what the cluster is
 //!
 //! Neither kube's `Controller` nor its `reflector` is used: they keep every object, of which we need a hundred bytes.
 
@@ -24,6 +24,7 @@ mod delete;
 mod discovery;
 mod events;
 mod facts;
+mod first;
 pub mod lease;
 mod pods;
 mod refusal;
@@ -36,7 +37,7 @@ pub use apply::{Applied, Applying, Change};
 pub use body::{Mark, body};
 pub use delete::{Deleted, Deletion, Propagation};
 pub use discovery::Resource;
-pub use events::{Event, Events, Tone};
+pub use events::{Event, Events, Regarding, Tone};
 pub use facts::SecretData;
 pub use refusal::{Conflict, Fault, Refusal};
 pub use syncs::SyncSeen;

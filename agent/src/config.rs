@@ -20,6 +20,7 @@ pub enum LogFormat {
 
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logging")]
 pub struct LogConfig {
     /// What to log: a level, or directives as `info,plimsoll::git=debug`.
     #[arg(long, global = true, env = "PLIMSOLL_LOG", default_value = "info", value_name = "FILTER")]

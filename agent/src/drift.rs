@@ -14,6 +14,7 @@ mod freeze;
 mod policy;
 mod print;
 mod repair;
+mod unmet;
 
 pub use author::{Author, author};
 pub use difference::{Difference, differences};
@@ -22,3 +23,4 @@ pub use freeze::Freeze;
 pub use policy::{Mode, Policy, is_autoscaler, scaled, sendable};
 pub use print::{Entry, Print, print, raw, version_hash};
 pub use repair::{BEFORE_FIRST_APPLY, drop_entries, repair};
+pub use unmet::unmet;

@@ -4,6 +4,9 @@
 //! must not ask the cluster: who reads the nodes is `cluster`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::api::ClusterSpec;
 
@@ -17,6 +20,12 @@ pub const ZONE: &str = "zone";
 pub const CLUSTER: &str = "cluster";
 /// The provider of nodes that no cloud knows.
 pub const ON_PREMISES: &str = "onprem";
+
+/// How long a node without a provider may be about to get one. Most clouds put the `uninitialized` taint on it meanwhile; some (Cluster
+/// API's for bare metal, for one) write the provider's ID without a word before.
+const SETTLING: Duration = Duration::from_secs(15 * 60);
+/// How often the nodes are asked meanwhile: a wrong layer should not stay for long, and it is one small request.
+const SETTLING_LOOK: Duration = Duration::from_secs(10);
 
 /// What a cluster is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,6 +45,10 @@ pub struct NodeFacts {
     pub provider_id: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
+    /// It bears the taint `node.cloudprovider.kubernetes.io/uninitialized`: its cloud controller will say more of it.
+    pub uninitialized: bool,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
 }
 
 /// How a provider is told: by the scheme of `spec.providerID` and, where several providers share one, by a label.
@@ -126,6 +139,26 @@ pub fn from_nodes(nodes: &[NodeFacts], kubernetes: &str, uid: &str) -> Facts {
     }
 }
 
+/// When the nodes are to be asked again; `None` is never.
+///
+/// A watch would be told of every heartbeat of every node, for a fact that changes once in a cluster's life. So they are asked when
+/// everything is looked at anyway (`resync`), and often only as long as none has a provider and one may soon have: once a cloud
+/// controller has come, or if there is none to come, that is over.
+pub fn next_look(nodes: &[NodeFacts], now: Timestamp, resync: Option<Duration>) -> Option<Duration> {
+    let young = |node: &NodeFacts| node.created.is_some_and(|created| now.duration_since(created).unsigned_abs() < SETTLING);
+    let nobody_knows = nodes.iter().all(|node| node.provider_id.is_empty());
+    let settling = nobody_knows && nodes.iter().any(|node| node.uninitialized || young(node));
+    if settling { Some(resync.map_or(SETTLING_LOOK, |resync| resync.min(SETTLING_LOOK))) } else { resync }
+}
+
+/// Whether `seen` says something else of the cluster than what is `known`. To say less is not that: nodes are replaced, and for a while
+/// the new ones know nothing, while the cluster is where it was.
+pub fn has_moved(known: &Facts, seen: &Facts) -> bool {
+    let told = |facts: &Facts, key: &str| facts.labels.get(key).filter(|value| key != PROVIDER || *value != ON_PREMISES).is_some();
+    let vaguer = [PROVIDER, REGION].into_iter().any(|key| told(known, key) && !told(seen, key));
+    known.labels != seen.labels && !vaguer
+}
+
 fn only_zone(nodes: &[NodeFacts]) -> Option<&str> {
     let mut zones = nodes.iter().filter_map(|node| node.label(ZONE_LABELS));
     let first = zones.next()?;
@@ -161,7 +194,8 @@ mod tests {
     use super::*;
 
     fn node(provider_id: &str, labels: &[(&str, &str)]) -> NodeFacts {
-        NodeFacts { provider_id: provider_id.into(), labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect() }
+        let labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        NodeFacts { provider_id: provider_id.into(), labels, ..NodeFacts::default() }
     }
 
     fn check(nodes: &[NodeFacts], expected: &[(&str, &str)]) {
@@ -243,5 +277,35 @@ mod tests {
         assert_eq!((value(CLUSTER), value("tier")), (Some("fra-1"), None));
         assert_eq!(facts.clone().overridden_by(&spec(Some(""), &[])), facts);
         assert_eq!(Facts::default().value(CLUSTER), None);
+    }
+
+    #[test]
+    fn nodes_are_asked_often_only_while_a_provider_may_be_about_to_come() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let resync = Some(Duration::from_secs(600));
+        let of_age =
+            |seconds: i64, node: NodeFacts| NodeFacts { created: Some(Timestamp::from_second(1_000_000 - seconds).unwrap()), ..node };
+        let check = |nodes: &[NodeFacts], expected| assert_eq!(next_look(nodes, now, resync), expected, "{nodes:?}");
+        check(&[of_age(60, node("", &[]))], Some(SETTLING_LOOK));
+        check(&[of_age(3600, node("", &[]))], resync);
+        check(&[NodeFacts { uninitialized: true, ..of_age(3600, node("", &[])) }], Some(SETTLING_LOOK));
+        check(&[of_age(60, node("", &[])), of_age(3600, node("aws:///1", &[]))], resync);
+        check(&[of_age(60, node("unheard-of://1", &[]))], resync);
+        check(&[], resync);
+        assert_eq!(next_look(&[of_age(3600, node("", &[]))], now, None), None);
+        assert_eq!(next_look(&[of_age(60, node("", &[]))], now, None), Some(SETTLING_LOOK));
+    }
+
+    #[test]
+    fn a_cluster_moves_by_what_its_nodes_say_and_not_by_their_silence() {
+        let facts = |provider_id: &str, labels: &[(&str, &str)]| from_nodes(&[node(provider_id, labels)], "v1.37.2", "");
+        let aws = facts("aws:///1", &[("topology.kubernetes.io/region", "eu-central-1"), ("topology.kubernetes.io/zone", "a")]);
+        assert!(has_moved(&facts("", &[]), &aws), "its provider is known at last");
+        assert!(!has_moved(&aws, &aws));
+        assert!(!has_moved(&aws, &facts("", &[])), "new nodes know nothing yet");
+        assert!(!has_moved(&aws, &from_nodes(&[], "v1.37.2", "")), "its last node is gone");
+        assert!(!has_moved(&aws, &facts("aws:///1", &[])), "the region is not known yet");
+        assert!(has_moved(&aws, &facts("aws:///1", &[("topology.kubernetes.io/region", "eu-central-1")])), "there are several zones now");
+        assert!(has_moved(&aws, &facts("hcloud://1", &[("topology.kubernetes.io/region", "fsn1")])));
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use overlays::object::ObjectId;
 use overlays::{Cache, Rendered};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::api::{DriftField, HEAL_MANAGER};
 use crate::baseline;
@@ -20,8 +21,13 @@ use crate::state::{Drift, Fate, Suspect};
 use crate::sync::deliver::{Item, Job};
 use crate::sync::{Error, Leader, Note, blocking};
 
+/// How often entries that are to go are tried to be taken off while others write.
+const TIDY_TRIES: usize = 8;
 /// The path that is told where the whole object is gone.
 const DELETED: &str = "deleted";
+
+/// How often an object is looked at again because somebody writes while it is healed; then it is written whatever it is.
+const LOOKS: usize = 5;
 
 /// One object that is looked at.
 struct Case<'a> {
@@ -62,7 +68,7 @@ impl Leader {
         let rendered = match self.rendered(app).await? {
             Some(Ok(rendered)) => rendered,
             Some(Err(reason)) => {
-                ids.iter().for_each(|id| self.refused(app, id, &reason));
+                ids.iter().for_each(|id| self.refused(app, id, &reason, Vec::new()));
                 return Ok(());
             }
             None => {
@@ -104,17 +110,25 @@ impl Leader {
         let id = &item.wanted.id;
         let Some(suspect) = self.state.borrow_mut().suspects.remove(id) else { return };
         let looked = match self.case(job, item, suspect.clone()).await {
-            Ok(Some(case)) => self.treat(&case).await,
+            Ok(Some(mut case)) => {
+                let treated = self.treat(&mut case).await;
+                treated.map_err(|refusal| (refusal, self.unmet(&case, case.drifted.as_ref())))
+            }
             Ok(None) => {
                 let live = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok());
                 self.state.borrow_mut().drifts.silence(id, live.as_ref().map(drift::raw));
                 Ok(())
             }
-            Err(refusal) => Err(refusal),
+            Err(refusal) => Err((refusal, Vec::new())),
         };
-        if let Err(refusal) = looked {
-            self.state.borrow_mut().suspects.insert(id.clone(), suspect);
-            self.refused(job.app, id, &refusal.to_string());
+        if let Err((refusal, fields)) = looked {
+            self.state.borrow_mut().suspects.restore(id, suspect);
+            if refusal.is_transient() {
+                // It says nothing about the object, and passes.
+                self.state.borrow_mut().put_off(std::slice::from_ref(id), Timestamp::now());
+            } else {
+                self.refused(job.app, id, &refusal.to_string(), fields);
+            }
         }
     }
 
@@ -125,15 +139,18 @@ impl Leader {
             return Ok(None);
         }
         let (resource, body) = self.body(job, item).await?;
-        let drifted = match (&suspect.print, &suspect.text) {
-            (None, _) => None,
-            (Some(_), Some(text)) => serde_json::from_str(text.get()).ok(),
-            (Some(_), None) => self.hands.get(&resource, &item.wanted.id).await?,
+        let seen = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok());
+        // What was seen in another version can't be compared with what is applied.
+        let seen = seen.filter(|seen| seen.get("apiVersion").is_none_or(|version| *version == *resource.api_version()));
+        // An object that has lost its label is gone from the watch, and there all the same.
+        let drifted = match seen.filter(|_| suspect.print.is_some()) {
+            Some(seen) => Some(seen),
+            None => self.hands.get(&resource, &item.wanted.id).await?,
         };
         Ok(Some(Case { job, item, resource, policy, body, suspect, drifted }))
     }
 
-    async fn treat(&self, case: &Case<'_>) -> Result<(), Refusal> {
+    async fn treat(&self, case: &mut Case<'_>) -> Result<(), Refusal> {
         let heals = case.policy.mode == Mode::Heal && !self.is_quiet(Timestamp::now());
         if heals { self.put_right(case).await } else { self.only_tell(case).await }
     }
@@ -146,46 +163,91 @@ impl Leader {
         Ok(())
     }
 
-    async fn put_right(&self, case: &Case<'_>) -> Result<(), Refusal> {
+    async fn put_right(&self, case: &mut Case<'_>) -> Result<(), Refusal> {
         let before = self.state.borrow().objects.get(case.id()).map(|record| record.baseline.live).unwrap_or_default();
-        let mut applied = self.apply_again(case).await;
-        if let Some(patch) = repair(case, &applied, before) {
+        let mut applied = self.apply_to_seen(case).await;
+        if let Some(patch) = self.repair(case, &applied, before).await? {
             self.hands.repair(&case.resource, case.id(), &patch).await?;
-            applied = self.apply_again(case).await;
+            applied = self.apply_again(case, None).await;
         }
         let applied = applied?;
+        self.accept(case, &applied, before)?;
         let unseen = self.settle(case.id(), &applied, baseline::of_body(&case.body));
         self.tidy_up(case, &applied).await;
-        // What came in meanwhile was overwritten with the rest; of the two states that were seen, the later one is told.
-        let later = unseen.as_ref().and_then(|suspect| serde_json::from_str(suspect.text.as_ref()?.get()).ok());
-        let fate =
-            if drift::print(&applied.live).hash == before || case.drifted.is_none() { Fate::Healed } else { self.accepted(case, &applied) };
-        self.tell(self.drift_from(case, &applied.live, later.as_ref().or(case.drifted.as_ref()), fate));
+        // What came in meanwhile was overwritten with the rest: of two states of others the later one is told. After a patch of ours it is none.
+        let later = unseen.as_ref().and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?.get()).ok());
+        let later = later.map(|later| self.drift_from(case, &applied.live, Some(&later), Fate::Healed));
+        let later = later.filter(|drift| !drift.fields.is_empty());
+        self.tell(later.unwrap_or_else(|| self.drift(case, &applied.live, Fate::Healed)));
         Ok(())
     }
 
-    /// What our fields hold is not what they held: if they are as Git says nevertheless, the server has made something else of it, and that is
-    /// what is compared with from now on.
-    fn accepted(&self, case: &Case<'_>, applied: &Applied) -> Fate {
-        let stuck = applied.resource_version == case.suspect.version.to_string();
-        let same = case.drifted.as_ref().is_some_and(|drifted| drift::differences(&applied.live, drifted).is_empty());
-        if stuck && !same { Fate::Refused } else { Fate::Healed }
+    /// The patch after which an apply helps that did not help by itself.
+    async fn repair(&self, case: &Case<'_>, applied: &Result<Applied, Refusal>, before: u64) -> Result<Option<Value>, Refusal> {
+        match applied {
+            Ok(applied) if drift::print(&applied.live).hash == before => Ok(None),
+            Ok(applied) => Ok(drift::repair(&case.body, &applied.live, None)),
+            Err(refusal) => {
+                let Some(field) = in_the_way(refusal) else { return Ok(None) };
+                // Since the object was seen, its status at least may have been written.
+                let live = self.hands.get(&case.resource, case.id()).await?;
+                Ok(live.and_then(|live| drift::repair(&case.body, &live, Some(field))))
+            }
+        }
     }
 
-    async fn apply_again(&self, case: &Case<'_>) -> Result<Applied, Refusal> {
+    /// An apply that changed nothing although our fields are not as they were: if the object has all that Git asks for nevertheless, that is what
+    /// is compared with from now on; else something takes it back within our own write.
+    fn accept(&self, case: &Case<'_>, applied: &Applied, before: u64) -> Result<(), Refusal> {
+        let stuck = case.drifted.as_ref().and_then(version).is_some_and(|seen| seen.to_string() == applied.resource_version);
+        if !stuck || drift::print(&applied.live).hash == before || self.unmet(case, Some(&applied.live)).is_empty() {
+            return Ok(());
+        }
+        let message = "an apply changes nothing; look for an admission policy or a webhook that changes what is written".to_owned();
+        Err(Refusal::Admission { by: String::new(), message, passing: false })
+    }
+
+    /// What of Git an object does not have, where no answer of the server says it.
+    fn unmet(&self, case: &Case<'_>, live: Option<&Value>) -> Vec<DriftField> {
+        let counts = |path: &[String], by: Option<&str>| !case.policy.leaves(path, by);
+        live.map(|live| fields(drift::unmet(&case.body, live), live, counts)).unwrap_or_default()
+    }
+
+    /// Applies to the very state that was seen. If somebody has written since, that is seen first, so that nothing is overwritten untold.
+    async fn apply_to_seen(&self, case: &mut Case<'_>) -> Result<Applied, Refusal> {
+        for _ in 0..LOOKS {
+            let Some(seen) = case.drifted.as_ref().and_then(version) else { break };
+            match self.apply_again(case, Some(seen)).await {
+                Err(Refusal::Conflict { owners, .. }) if owners.is_empty() => {
+                    case.drifted = self.hands.get(&case.resource, case.id()).await?;
+                }
+                applied => return applied,
+            }
+        }
+        self.apply_again(case, None).await
+    }
+
+    async fn apply_again(&self, case: &Case<'_>, only: Option<u64>) -> Result<Applied, Refusal> {
         let _permit = self.flight.acquire().await.map_err(|_| Refusal::LeaseLost)?;
         let body = drift::sendable(&case.body, &case.policy, case.drifted.as_ref());
-        let applying = Applying { replace: false, applyset: &self.mark.applyset, known: None, force: true };
+        let applying = Applying { replace: false, applyset: &self.mark.applyset, force: true, only, ..Applying::default() };
         self.hands.apply(&case.resource, &body, &applying).await
     }
 
     /// Entries that would keep alive what Git no longer asks for are taken off: that of our own patch, and that which the server makes for
     /// everything when the list had been emptied.
     async fn tidy_up(&self, case: &Case<'_>, applied: &Applied) {
-        let Some(patch) = drift::drop_entries(&applied.live, &[HEAL_MANAGER, drift::BEFORE_FIRST_APPLY]) else { return };
-        if let Err(refusal) = self.hands.repair(&case.resource, case.id(), &patch).await {
-            tracing::debug!(sync = %self.name, object = %case.id(), %refusal, "An entry of the managed fields stays.");
+        let mut live = Some(applied.live.clone());
+        for _ in 0..TIDY_TRIES {
+            let Some(patch) = live.as_ref().and_then(|live| drift::drop_entries(live, &[HEAL_MANAGER, drift::BEFORE_FIRST_APPLY])) else {
+                return;
+            };
+            let Err(refusal) = self.hands.repair(&case.resource, case.id(), &patch).await else { return };
+            tracing::debug!(sync = %self.name, object = %case.id(), %refusal, "An entry of the managed fields stays for now.");
+            // A controller that answers to the heal has written a status meanwhile.
+            live = self.hands.get(&case.resource, case.id()).await.ok().flatten();
         }
+        tracing::warn!(sync = %self.name, object = %case.id(), "An entry of {HEAL_MANAGER} stays in the managed fields; what it holds stays when Git drops it.");
     }
 
     fn drift(&self, case: &Case<'_>, healed: &Value, fate: Fate) -> Drift {
@@ -195,7 +257,7 @@ impl Leader {
     /// What has become of the object. It has no fields if only who owns them had changed.
     fn drift_from(&self, case: &Case<'_>, healed: &Value, drifted: Option<&Value>, fate: Fate) -> Drift {
         let fields = match drifted {
-            Some(drifted) => fields(healed, drifted, |path, by| !case.policy.leaves(path, by)),
+            Some(drifted) => fields(drift::differences(healed, drifted), drifted, |path, by| !case.policy.leaves(path, by)),
             None => vec![DriftField { path: DELETED.to_owned(), by: Author::Unknown.to_string(), ..DriftField::default() }],
         };
         let (since, raw) = (case.suspect.since, drifted.map(drift::raw));
@@ -206,14 +268,28 @@ impl Leader {
     /// only fields that somebody else had taken are told.
     pub(crate) fn tell_overwritten(&self, app: &str, id: &ObjectId, suspect: &Suspect, live: &Value) {
         let Some(drifted) = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok()) else { return };
-        let fields = fields(live, &drifted, |_, by| by.is_some());
+        let fields = fields(drift::differences(live, &drifted), &drifted, |_, by| by.is_some());
         let (object, since, raw) = (id.clone(), suspect.since, Some(drift::raw(&drifted)));
-        let message = "overwritten by a new commit".to_owned();
+        let message = String::new();
         self.tell(Drift { app: app.to_owned(), object, fields, fate: Fate::Healed, message, since, until: None, raw });
     }
 
+    /// What an apply of ours has overwritten before it was seen is told after it. The object is read for what it is now.
+    pub(crate) async fn tell_late(&self, app: String, id: ObjectId, text: Box<RawValue>) {
+        // In the version in which it was seen: other fields can't be compared.
+        let seen = serde_json::from_str::<Value>(text.get()).unwrap_or_default();
+        let api_version = seen["apiVersion"].as_str().unwrap_or_default();
+        let Ok(resource) = self.hands.resolve(api_version, &id.kind).await else { return };
+        let now = Timestamp::now();
+        match self.hands.get(&resource, &id).await {
+            Ok(Some(live)) => self.tell_overwritten(&app, &id, &Suspect { text: Some(text), ..Suspect::unseen(0, true, now) }, &live),
+            Ok(None) => {}
+            Err(refusal) => tracing::debug!(sync = %self.name, object = %id, %refusal, "Could not read what was overwritten."),
+        }
+    }
+
     /// An object can't be healed now, and why; it is tried again.
-    fn refused(&self, app: &str, id: &ObjectId, reason: &str) {
+    fn refused(&self, app: &str, id: &ObjectId, reason: &str, fields: Vec<DriftField>) {
         let now = Timestamp::now();
         let (since, raw, fields) = {
             let mut state = self.state.borrow_mut();
@@ -222,7 +298,7 @@ impl Leader {
             let drifted = suspect.and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?.get()).ok());
             let gone = suspect.is_some_and(|suspect| suspect.print.is_none());
             let field = DriftField { path: DELETED.to_owned(), by: Author::Unknown.to_string(), ..DriftField::default() };
-            (suspect.map_or(now, |suspect| suspect.since), drifted.as_ref().map(drift::raw), if gone { vec![field] } else { Vec::new() })
+            (suspect.map_or(now, |suspect| suspect.since), drifted.as_ref().map(drift::raw), if gone { vec![field] } else { fields })
         };
         let (app, object, message) = (app.to_owned(), id.clone(), reason.to_owned());
         self.tell(Drift { app, object, fields, fate: Fate::Refused, message, since, until: None, raw });
@@ -236,7 +312,7 @@ impl Leader {
         self.changed.notify_waiters();
         let Some(drift) = drift else { return };
         let why = if drift.message.is_empty() { String::new() } else { format!(": {}", drift.message) };
-        tracing::info!(sync = %self.name, app = %drift.app, "Drift: {}; {}{why}", drift.words(), drift.fate.as_str());
+        tracing::info!(sync = %self.name, app = %drift.app, "Drift: {}; {}{why}", drift.all_words(), drift.fate.as_str());
         let took = std::time::Duration::try_from(now.duration_since(drift.since)).unwrap_or_default();
         self.metrics.drifted(&drift.object.kind, drift.fate.as_str(), took);
         self.notes.borrow_mut().push(Note {
@@ -285,32 +361,31 @@ impl Leader {
 
     /// Whether what was applied is not as it was written down last.
     pub(crate) fn has_news_to_keep(&self) -> bool {
-        *self.kept.borrow() != self.state.borrow().baselines()
+        self.kept.get() != self.state.borrow().applies
     }
 
     /// Writes down what was applied, for the next process.
     pub(crate) async fn keep(&self) -> Result<(), Refusal> {
-        let baselines = self.state.borrow().baselines();
+        let (baselines, applies) = (self.state.borrow().baselines(), self.state.borrow().applies);
         self.cluster.keep_baselines(&self.sync, &baselines.encode()).await?;
-        *self.kept.borrow_mut() = baselines;
+        self.kept.set(applies);
         Ok(())
     }
 }
 
-/// The patch after which an apply helps that did not help by itself.
-fn repair(case: &Case<'_>, applied: &Result<Applied, Refusal>, before: u64) -> Option<Value> {
-    let drifted = case.drifted.as_ref()?;
-    match applied {
-        Ok(applied) if drift::print(&applied.live).hash == before => None,
-        Ok(applied) => drift::repair(&case.body, &applied.live, None),
-        Err(refusal @ Refusal::Invalid { .. }) => drift::repair(&case.body, drifted, refusal.field()),
-        Err(_) => None,
+/// The field that is in the way of an apply, where a patch may take it out of the way.
+fn in_the_way(refusal: &Refusal) -> Option<&str> {
+    match refusal {
+        Refusal::Invalid { .. } => refusal.field(),
+        // What the server says, without naming a field, where a port is to be another and its node port the same (seen on 1.37).
+        Refusal::Other { message, .. } if message.starts_with("duplicate nodePort") => Some("spec.ports[]"),
+        _ => None,
     }
 }
 
 /// The fields that differ, each with who holds it now, of those that count.
-fn fields(healed: &Value, drifted: &Value, counts: impl Fn(&[String], Option<&str>) -> bool) -> Vec<DriftField> {
-    let told = drift::differences(healed, drifted).into_iter().filter_map(|difference| {
+fn fields(differences: Vec<Difference>, drifted: &Value, counts: impl Fn(&[String], Option<&str>) -> bool) -> Vec<DriftField> {
+    let told = differences.into_iter().filter_map(|difference| {
         let author = drift::author(&difference.path, difference.is.is_none(), drifted);
         counts(&difference.path, author.manager()).then(|| field(difference, &author))
     });
@@ -320,4 +395,8 @@ fn fields(healed: &Value, drifted: &Value, counts: impl Fn(&[String], Option<&st
 fn field(difference: Difference, author: &Author) -> DriftField {
     let active = author.since().map(|time| time.to_string());
     DriftField { path: difference.shown(), was: difference.was, is: difference.is, by: author.to_string(), active }
+}
+
+fn version(live: &Value) -> Option<u64> {
+    live.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
 }

@@ -2,7 +2,7 @@
 //!
 //! One loop owns everything that happens to the Sync; a sync runs beside it and is dropped when a newer commit makes it pointless.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
@@ -107,6 +107,8 @@ pub(crate) struct Led {
     /// How often an object is audited; none is never.
     audit: Option<Duration>,
     keys: Keys,
+    /// When the nodes are to be asked again for what the cluster is.
+    next_look: Option<Duration>,
 }
 
 /// What opens the repository and the forge; read again when it is refused, for it may have been rotated.
@@ -202,7 +204,7 @@ impl Agent {
         let credentials = self.credentials(key, sync).await?;
         let source = self.source(key, sync, credentials.clone(), &wake)?;
         let access = RefCell::new(self.access(key, sync, &credentials).await?);
-        let facts = self.facts(sync).await?;
+        let (facts, next_look) = self.facts(sync, times.resync).await?;
         let annotations = sync.metadata.annotations.clone().unwrap_or_default();
         let inventory = Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))?;
         let cluster = self.cluster.fenced(fence.clone());
@@ -217,6 +219,7 @@ impl Agent {
             state.seen(sighting(record), None, Timestamp::now());
             state.remember(&id, kept.get(&id));
         }
+        state.kept.clone_from(&kept);
         let context = self.context(key, sync, &facts.name);
         let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
         let (flight, gate) = sync::limits();
@@ -245,12 +248,12 @@ impl Agent {
             healing: RefCell::default(),
             policy,
             freeze,
-            kept: RefCell::new(kept),
+            kept: Cell::new(0),
         };
         let identity = self.config.identity.clone();
         let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
         let audit = (!self.config.audit.is_zero()).then_some(self.config.audit);
-        Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys }, kinds))
+        Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys, next_look }, kinds))
     }
 
     fn source(&self, key: &Key, sync: &Sync, credentials: Credentials, wake: &Arc<Notify>) -> Result<Source, Problem> {
@@ -314,16 +317,32 @@ impl Agent {
         self.config.cache_dir.join(format!("{}-{}-{short}", key.namespace, key.name))
     }
 
-    async fn facts(&self, sync: &Sync) -> Result<Facts, Problem> {
+    /// What the cluster is, and when its nodes are to be asked again.
+    async fn facts(&self, sync: &Sync, resync: Option<Duration>) -> Result<(Facts, Option<Duration>), Problem> {
         let (nodes, version, uid) = (self.cluster.nodes().await?, self.cluster.version().await?, self.cluster.uid().await?);
         let mut facts = facts::from_nodes(&nodes, &version, &uid);
         if let Some(name) = &self.config.cluster_name {
             facts.name.clone_from(name);
         }
-        Ok(match &sync.spec.cluster {
-            Some(spec) => facts.overridden_by(spec),
-            None => facts,
-        })
+        let facts = facts.overridden_by(&sync.spec.cluster.clone().unwrap_or_default());
+        Ok((facts, facts::next_look(&nodes, Timestamp::now(), resync)))
+    }
+
+    /// Ends when the nodes say that the cluster is not what it was called when leading began: what depends on it begins anew.
+    async fn until_moved(&self, led: &Led) {
+        let (leader, mut next) = (&led.leader, led.next_look);
+        while let Some(pause) = next {
+            tokio::time::sleep(pause.mul_f64(0.9 + random() / 5.0)).await;
+            let Ok(nodes) = self.cluster.nodes().await else { continue };
+            let spec = leader.sync.spec.cluster.clone().unwrap_or_default();
+            let seen = facts::from_nodes(&nodes, &leader.facts.kubernetes, "").overridden_by(&spec);
+            if facts::has_moved(&leader.facts, &seen) {
+                tracing::info!(sync = %led.key, was = ?leader.facts.labels, is = ?seen.labels, "The cluster is another than it was.");
+                return;
+            }
+            next = facts::next_look(&nodes, Timestamp::now(), led.times.resync);
+        }
+        std::future::pending().await
     }
 
     /// `plimsoll/<cluster>`; of several Syncs that follow one repository in a cluster, all but the oldest add their name.
@@ -374,8 +393,8 @@ struct Helm<'a> {
 }
 
 impl Led {
-    /// Leads until it is dropped. `kinds` are those that the leader wants to be watched.
-    pub(crate) async fn lead(self, agent: &Agent, mut kinds: Kinds) -> Infallible {
+    /// Leads until it is dropped, or the cluster is another than it was. `kinds` are those that the leader wants to be watched.
+    pub(crate) async fn lead(self, agent: &Agent, mut kinds: Kinds) {
         let teller = Teller {
             leader: &self.leader,
             access: &self.keys.access,
@@ -385,10 +404,11 @@ impl Led {
             identity: self.identity.clone(),
         };
         tokio::select! {
-            never = self.steer(&mut kinds) => never,
-            never = teller.tell() => never,
-            never = self.reread_keys(agent) => never,
-            never = self.inquire() => never,
+            never = self.steer(&mut kinds) => match never {},
+            never = teller.tell() => match never {},
+            never = self.reread_keys(agent) => match never {},
+            never = self.inquire() => match never {},
+            () = agent.until_moved(&self) => {}
         }
     }
 
@@ -458,23 +478,31 @@ impl Led {
         let mut helm = Helm::new(self);
         loop {
             let changed = self.leader.changed.notified();
+            tokio::pin!(changed);
             let next = helm.next();
-            tokio::select! {
-                Some(kind) = kinds.recv() => {
-                    if !watched.contains(&kind) {
-                        self.leader.state.borrow_mut().versions.insert(drift::version_hash(&kind.api_version(), &kind.kind));
-                        watched.push(kind);
-                        watches.cover(&watched);
+            loop {
+                tokio::select! {
+                    Some(kind) = kinds.recv() => {
+                        if !watched.contains(&kind) {
+                            self.leader.state.borrow_mut().versions.insert(drift::version_hash(&kind.api_version(), &kind.kind));
+                            watched.push(kind);
+                            watches.cover(&watched);
+                        }
                     }
+                    Some(seen) = sightings.recv() => match seen {
+                        Seen::Redefined(definition) => watches.restart(&definition),
+                        // Most events are of controllers at work: nothing follows from them.
+                        seen => if !helm.notice(seen) { continue },
+                    },
+                    polled = under_way(&mut helm.poll) => helm.polled(polled),
+                    synced = under_way(&mut helm.sync) => helm.synced(synced),
+                    kept = under_way(&mut helm.keeping) => helm.kept(&kept),
+                    Some(()) = helm.heals.next(), if !helm.heals.is_empty() => {}
+                    () = self.wake.notified() => helm.woken(),
+                    () = &mut changed => {}
+                    () = sleep_until(next) => {}
                 }
-                Some(seen) = sightings.recv() => helm.notice(seen),
-                polled = under_way(&mut helm.poll) => helm.polled(polled),
-                synced = under_way(&mut helm.sync) => helm.synced(synced),
-                kept = under_way(&mut helm.keeping) => helm.kept(&kept),
-                Some(()) = helm.heals.next(), if !helm.heals.is_empty() => {}
-                () = self.wake.notified() => helm.woken(),
-                () = changed => {}
-                () = sleep_until(next) => {}
+                break;
             }
             helm.decide();
         }
@@ -544,7 +572,7 @@ impl<'a> Helm<'a> {
             leader.changed.notify_waiters();
         }
         if std::mem::replace(&mut self.quiet, quiet) && !quiet {
-            (self.done, self.woken_by) = (None, Cause::Retry);
+            (self.done, self.woken_by) = (None, Cause::Start);
             leader.state.borrow_mut().reconsider(now);
         }
     }
@@ -552,6 +580,9 @@ impl<'a> Helm<'a> {
     /// Looks at objects that are not as they were applied, app by app.
     fn heal(&mut self) {
         let leader = &self.led.leader;
+        for (app, id, text) in std::mem::take(&mut leader.state.borrow_mut().overwritten) {
+            self.heals.push(leader.tell_late(app, id, text).boxed_local());
+        }
         loop {
             let due = leader.state.borrow().due_heal(Timestamp::now(), |app| leader.healing.borrow().contains(app));
             let Some((app, ids)) = due else { return };
@@ -643,7 +674,8 @@ impl<'a> Helm<'a> {
         (self.next_poll, self.woken_by) = (Instant::now(), Cause::Push);
     }
 
-    fn notice(&mut self, seen: Seen) {
+    /// Notes what a watch has seen. Returns whether anything may follow from it.
+    fn notice(&mut self, seen: Seen) -> bool {
         let leader = &self.led.leader;
         match seen {
             Seen::Restarted(kind) => {
@@ -654,14 +686,16 @@ impl<'a> Helm<'a> {
             Seen::Object(record, text) => {
                 self.listing.values_mut().for_each(|missing| _ = missing.remove(&record.id));
                 if !leader.state.borrow_mut().seen(sighting(record), Some(text), Timestamp::now()) {
-                    return;
+                    return false;
                 }
             }
             Seen::Deleted(record) => leader.is_gone(&record.id, &record.uid),
             Seen::Whole(kind) => self.whole(&kind),
             Seen::Blind(kind, refusal) => self.blind(&kind, &refusal),
+            Seen::Redefined(_) => {}
         }
         leader.changed.notify_waiters();
+        true
     }
 
     /// A kind was told from the beginning to the end: what was there before and was not told does not exist.
@@ -690,6 +724,7 @@ impl<'a> Helm<'a> {
                     self.led.leader.changed.notify_waiters();
                 }
                 if self.target != Some(commit) {
+                    tracing::info!(sync = %self.led.key, %commit, "The repository has a commit to follow.");
                     (self.target, self.next_try) = (Some(commit), Instant::now());
                 }
             }
@@ -739,7 +774,7 @@ impl<'a> Helm<'a> {
             self.next_resync = self.led.times.resync.map(|every| Instant::now() + every.mul_f64(0.9 + random() / 5.0));
         }
         let leader = &self.led.leader;
-        leader.state.borrow_mut().agent_error = None;
+        leader.state.borrow_mut().arrived();
         let report = leader.state.borrow_mut().report(Timestamp::now());
         let short = leader.state.borrow().short.clone();
         leader.metrics.synced(&leader.name, report::state(&report).as_str(), report.took);

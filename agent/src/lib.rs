@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod install;
+pub mod first;
 pub mod dev;
 pub mod local;
 pub mod explain;

@@ -20,7 +20,7 @@ pub const DESCRIPTION_CHARS: usize = 140;
 /// The longest message of a condition or a failure in the Sync's status, in characters: enough for a compiler-like error, little enough for etcd.
 const MESSAGE_CHARS: usize = 1024;
 /// How many failures the Sync's status lists.
-const LISTED_FAILURES: usize = 20;
+pub const LISTED_FAILURES: usize = 20;
 /// The shortest useful reason: below this the end of the text is cut instead.
 const REASON_CHARS: usize = 24;
 

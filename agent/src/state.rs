@@ -91,8 +91,14 @@ pub struct State {
     pub suspects: Suspects,
     /// Objects that are not as Git says, as it was told.
     pub drifts: Drifts,
+    /// How often a baseline has changed.
+    pub applies: u64,
+    /// States of objects, with their apps, that our own applies have overwritten before they were seen.
+    pub overwritten: Vec<(String, ObjectId, Box<RawValue>)>,
     /// Objects that were healed lately, and how often.
     pub fights: Fights,
+    /// What was applied before this process began; nothing once its first sync is done.
+    pub kept: Baselines,
     /// The kinds that are watched, by the hash of kind and version.
     pub versions: BTreeSet<u64>,
     /// Workloads that are not healthy, and what their Pods say.
@@ -163,8 +169,13 @@ impl State {
     pub fn asks_for(&mut self, name: &str, ids: impl Iterator<Item = (ObjectId, Rc<Origin>)>) {
         self.objects.disown(name);
         for (id, origin) in ids {
+            let kept = self.kept.get(&id);
             let record = self.objects.assign(&id, name);
             (record.wanted, record.origin) = (Wanted::Pending, Some(origin));
+            // What was there before this process began and is no more was deleted meanwhile.
+            if record.uid.is_empty() && !record.baseline.is_known() {
+                record.baseline = kept;
+            }
         }
         for (id, record) in self.objects.of_app(name) {
             if record.wanted == Wanted::No {
@@ -180,7 +191,9 @@ impl State {
     pub fn applied(&mut self, live: Sighting, body: u64) -> Option<Suspect> {
         let record = self.objects.get_mut(&live.id)?;
         let before = record.baseline;
-        (record.wanted, record.baseline) = (Wanted::Applied, Baseline { body, live: live.print.hash });
+        (record.wanted, record.baseline, record.before) = (Wanted::Applied, Baseline { body, live: live.print.hash }, before.live);
+        self.applies += 1;
+        self.drifts.applied(&live.id);
         let suspect = self.suspects.remove(&live.id);
         let (id, version, hash) = (live.id.clone(), live.version, live.print.hash);
         // The event of our own write may have come before its answer, and others after it.
@@ -198,6 +211,11 @@ impl State {
         foreign.then_some(suspect)
     }
 
+    /// A sync is done, so that all which this process has to know was seen by itself.
+    pub fn arrived(&mut self) {
+        (self.agent_error, self.kept) = (None, Baselines::default());
+    }
+
     /// What was known of an object's last apply before this process began.
     pub fn remember(&mut self, id: &ObjectId, baseline: Baseline) {
         if let Some(record) = self.objects.get_mut(id) {
@@ -205,13 +223,17 @@ impl State {
         }
     }
 
-    /// An object is there and was applied with the body that Git asks for. What somebody has made of it since is looked at later.
+    /// An object was applied with the body that Git asks for. What somebody has made of it since, or that it is gone, is looked at later.
     /// Returns whether that is so; not if it is on its way out.
     pub fn stands(&mut self, id: &ObjectId, now: Timestamp) -> bool {
         let Some(record) = self.objects.get_mut(id).filter(|record| record.health != Health::Terminating) else { return false };
         record.wanted = Wanted::Applied;
+        let exists = !record.uid.is_empty();
+        if !exists {
+            record.health = Health::NotFound;
+        }
         if !record.is_as_applied() && !self.suspects.has(id) && !self.drifts.has(id) {
-            self.suspects.insert(id.clone(), Suspect::unseen(record.version, true, now));
+            self.suspects.insert(id.clone(), Suspect::unseen(record.version, exists, now));
         }
         true
     }
@@ -223,6 +245,7 @@ impl State {
             return false;
         }
         (record.wanted, record.baseline) = (Wanted::Applied, baseline);
+        self.applies += 1;
         true
     }
 
@@ -233,15 +256,32 @@ impl State {
             return false;
         }
         match self.objects.get(&seen.id) {
-            Some(record) if *record.uid == *seen.uid && seen.version < record.version => return false,
+            Some(record) if *record.uid == *seen.uid && seen.version < record.version => return self.overlooked(&seen, text),
             Some(record) if !record.app().is_empty() => {}
             _ => _ = self.objects.assign(&seen.id, &seen.app),
+        }
+        if let Some(record) = self.objects.get_mut(&seen.id) {
+            record.watched = seen.version;
         }
         let suspect = self.suspect(&seen, text, now);
         let id = seen.id.clone();
         let before = self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()));
         self.note(seen);
         suspect || before != self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()))
+    }
+
+    /// The answer to our apply was faster than the event of what it has overwritten: that is still to be told. Returns whether there is such.
+    fn overlooked(&mut self, seen: &Sighting, text: Option<Box<RawValue>>) -> bool {
+        let Some(record) = self.objects.get_mut(&seen.id) else { return false };
+        let late = record.watched < seen.version;
+        record.watched = record.watched.max(seen.version);
+        let ours = [record.baseline.live, record.before].contains(&seen.print.hash);
+        if !late || ours || record.wanted != Wanted::Applied || record.before == 0 {
+            return false;
+        }
+        let app = record.app().to_string();
+        self.overwritten.extend(text.map(|text| (app, seen.id.clone(), text)));
+        true
     }
 
     /// Whether an object is not as it was when it was applied, and nobody has been told of it as it is now.

@@ -53,6 +53,8 @@ struct Telling {
     /// The Sync's status as it was written last, and when it may be written again.
     written: SyncStatus,
     write_at: Instant,
+    /// Whether something may not have been written yet.
+    unwritten: bool,
     /// The last turn that an event told.
     turn: Option<(State, String, String)>,
 }
@@ -75,6 +77,7 @@ impl Teller<'_> {
             events: Events::new(self.leader.cluster.clone(), &self.identity),
             written,
             write_at: Instant::now(),
+            unwritten: false,
             turn: None,
         };
         loop {
@@ -83,13 +86,11 @@ impl Teller<'_> {
             self.measure(&report);
             self.find_forge(&mut telling).await;
             self.say(&report, &mut telling);
-            let status = self.status(&report, &telling);
-            self.write(&status, &mut telling).await;
+            self.write(&report, &mut telling).await;
             self.event(&report, &mut telling).await;
             self.notes(&mut telling).await;
             let post_at = self.post(&mut telling).await;
-            let unwritten = (self.status(&report, &telling) != telling.written).then_some(telling.write_at);
-            let wake = [post_at, unwritten, self.deadline()].into_iter().flatten().min();
+            let wake = [post_at, telling.unwritten.then_some(telling.write_at), self.deadline()].into_iter().flatten().min();
             tokio::select! {
                 () = changed => {}
                 () = self.access_changed.notified() => self.knock_again(&mut telling),
@@ -192,12 +193,14 @@ impl Teller<'_> {
         let (word, message, shown) = told(report, state.source_error.as_deref());
         let generation = self.leader.sync.metadata.generation;
         let applied = state.applied_at.map(|time| time.to_string());
+        let known = Some(&telling.written).filter(|known| known.url.as_ref() == Some(&self.url())).cloned().unwrap_or_default();
         let revision = RevisionStatus { short: state.short.clone(), commit: state.commit.clone(), applied };
         SyncStatus {
             observed_generation: generation,
             state: Some(word.as_str().to_owned()),
             message: Some(message),
-            revision: (!state.commit.is_empty()).then_some(revision),
+            // Until this leader knows better, what the last one said: in a freeze it is what drift is told of.
+            revision: (!state.commit.is_empty()).then_some(revision).or(known.revision),
             url: Some(self.url()),
             objects: Some(i64::try_from(report.objects).unwrap_or(i64::MAX)),
             cluster: Some(state.cluster.clone()),
@@ -210,21 +213,36 @@ impl Teller<'_> {
         }
     }
 
-    /// Writes the Sync's status if it says something new; numbers alone wait a second.
-    async fn write(&self, status: &SyncStatus, telling: &mut Telling) {
-        let old = &telling.written;
-        let urgent =
-            status.state != old.state || status.failures != old.failures || status.ledger != old.ledger || status.drifted != old.drifted;
-        if status == old || (!urgent && Instant::now() < telling.write_at) {
+    /// Writes the Sync's status if it says something new; numbers alone wait a second. It is put together only then, for it goes through all apps.
+    async fn write(&self, report: &Report, telling: &mut Telling) {
+        telling.unwritten = true;
+        if Instant::now() < telling.write_at && !self.is_urgent(report, telling) {
             return;
         }
-        match self.leader.cluster.set_status(&self.leader.sync, status).await {
-            Ok(()) => (telling.written, telling.write_at) = (status.clone(), Instant::now() + WRITE),
+        let status = self.status(report, telling);
+        telling.write_at = Instant::now() + WRITE;
+        if status == telling.written {
+            telling.unwritten = false;
+            return;
+        }
+        match self.leader.cluster.set_status(&self.leader.sync, &status).await {
+            Ok(()) => (telling.written, telling.unwritten) = (status, false),
             Err(refusal) => {
                 tracing::warn!(sync = %self.leader.name, %refusal, "Could not write the status of the Sync.");
                 telling.write_at = Instant::now() + AGAIN;
             }
         }
+    }
+
+    /// Whether somebody may be waiting for what is new.
+    fn is_urgent(&self, report: &Report, telling: &Telling) -> bool {
+        let state = self.leader.state.borrow();
+        let (old, (word, _, _)) = (&telling.written, told(report, state.source_error.as_deref()));
+        let drifted = old.drifted.unwrap_or_default() > 0;
+        old.state.as_deref() != Some(word.as_str())
+            || old.failures.len() != report.failures.len().min(report::LISTED_FAILURES)
+            || drifted != (state.drifts.count() > 0)
+            || old.ledger != telling.ledger.entries()
     }
 
     /// What happened to single objects is told where people look for it.

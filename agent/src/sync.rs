@@ -6,7 +6,7 @@
 pub(crate) mod deliver;
 mod prune;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,6 @@ use overlays::{Cache, Fingerprint, Options, Rendered};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::api;
-use crate::baseline::Baselines;
 use crate::cluster::{self, Cluster, Mark, Refusal, Resource};
 use crate::drift::{Freeze, Policy};
 use crate::facts::Facts;
@@ -145,8 +144,8 @@ pub struct Leader {
     pub policy: Policy,
     /// When nothing may be changed.
     pub freeze: Freeze,
-    /// The baselines as they were written down last.
-    pub kept: RefCell<Baselines>,
+    /// How many applies there had been when their outcomes were last written down.
+    pub kept: Cell<u64>,
 }
 
 /// Something that people look for at the Sync.

@@ -67,7 +67,10 @@ pub(crate) fn generate(
     let pairs = values::pairs(source, layer, args).map_err(|(error, at)| place(source, kind, file, error, at))?;
     let values = distinct(args, pairs).map_err(|error| place(source, kind, file, error, *mark))?;
     let options = args.options.over(options);
-    let body = body(kind, args, &options, values, *mark);
+    let mut body = body(kind, args, &options, values, *mark);
+    // By number: the object may be merged into one of another file, where number 0 means that file.
+    let number = source.number(file);
+    edit::remark(&mut body, &|mark| Mark { file: number, ..mark });
     let mut object = Object::new(Arc::new(body), Origin { file: file.clone(), line: mark.line, column: mark.column });
     object.history.hashed = !options.disable_name_suffix_hash;
     Ok(object)
@@ -165,8 +168,8 @@ fn base64_lines(bytes: &[u8]) -> String {
     lines
 }
 
-/// Puts a generated map in the place of one that was there: it keeps that one's name, namespace and history, and with
-/// [`Behavior::Merge`] its data.
+/// Puts a generated map in the place of one that was there: it keeps that one's name, namespace, origin and history, and
+/// with [`Behavior::Merge`] its data. The origin, for that is what number 0 means in the marks of all that is kept.
 pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object {
     for field in ["labels", "annotations"] {
         let mut both = Node { mark: new.body().mark, ..Node::map() };
@@ -187,6 +190,7 @@ pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object
     let hashed = new.history.hashed && old.history.hashed;
     let made = new.history.made.take().filter(|_| behavior == Behavior::Replace);
     new.history = old.history.clone();
+    new.set_origin(old.origin().clone());
     new.history.hashed = hashed;
     new.history.made = made.or(new.history.made);
     if behavior == Behavior::Merge {

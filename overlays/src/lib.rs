@@ -21,6 +21,7 @@ mod render;
 mod replacements;
 mod scope;
 mod select;
+mod shared;
 mod source;
 mod transform;
 pub mod tree;

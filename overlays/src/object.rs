@@ -13,6 +13,7 @@ use crate::fields::edit;
 use crate::path::RepoPath;
 use crate::render::Note;
 use crate::scope::is_cluster_scoped;
+use crate::shared::{self, Shared};
 use crate::yaml::{Dialect, Mark, Node, Text};
 
 /// Identifies an object in a cluster: never by its version, for the same object is served in several.
@@ -119,6 +120,8 @@ pub(crate) struct History {
     pub(crate) suffixes: Vec<Text>,
     /// Whether the hash of its content becomes part of its name.
     pub(crate) hashed: bool,
+    /// The values that stand in several of its fields at once.
+    pub(crate) shared: Vec<Shared>,
     /// The vars that read a field of it.
     pub(crate) vars: Vec<Text>,
     /// Where it came from, if the root asks for that.
@@ -222,6 +225,11 @@ impl Object {
         self.body = Arc::new(body);
     }
 
+    /// Says where the object was written, and so what file number 0 means in the marks of its body.
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
     /// Says what the file numbers in the marks mean.
     pub(crate) fn set_files(&mut self, files: Arc<[RepoPath]>) {
         self.files = files;
@@ -289,11 +297,27 @@ impl Object {
         self.history.hashed || self.annotation("internal.config.kubernetes.io/needsHashSuffix") == Some("enabled")
     }
 
+    /// In kustomize an object that was renamed or generated has annotations, for that is where it keeps what it knows; steps that add to
+    /// them without making them rely on it.
+    pub(crate) fn ensure_annotations(&mut self) {
+        if self.history.past.is_empty() && !self.history.hashed {
+            return;
+        }
+        let Some(metadata) = self.body_mut().get_mut("metadata") else { return };
+        if let Some(annotations) = edit::ensure(metadata, "annotations", Node::map)
+            && edit::is_null(annotations)
+        {
+            *annotations = Node::map();
+        }
+    }
+
     /// Remembers what identifies it now, before a step changes that.
     pub(crate) fn remember(&mut self) {
         let id = self.now();
         let past = Past { kind: id.kind.into(), namespace: id.namespace.into(), name: id.name.into() };
         self.history.past.push(past);
+        // kustomize notes it in an annotation.
+        shared::forget_annotations(&mut self.history.shared);
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use crate::object::{Id, Object};
 use crate::select::Selector;
+use crate::shared;
 
 /// Objects in order of appearance.
 #[derive(Debug, Default)]
@@ -105,6 +106,12 @@ impl Objects {
             index_names(names, object, at);
         }
         Some(outcome)
+    }
+
+    /// Lets values that stand in several fields of an object follow the one that a step changed; see [`shared::settle`].
+    pub(crate) fn settle(&mut self, replaces_lists: bool) {
+        let sharing = self.list.iter_mut().filter(|object| !object.history.shared.is_empty());
+        sharing.for_each(|object| shared::settle(object, replaces_lists));
     }
 
     /// Removes the objects that a step emptied; until then they keep their places.

@@ -24,12 +24,12 @@ const DEFAULT_PATH: &str = "metadata.name";
 impl Replacements {
     pub(crate) fn apply(&self, objects: &mut Objects) -> Result<(), Error> {
         for (replacement, mark) in &self.list {
-            let mut value = source_value(replacement, objects).map_err(|problem| Error::new(Stage::Transform, problem))?;
-            if value.mark.line == 0 {
-                value.mark = *mark;
+            let mut taken = source_value(replacement, objects).map_err(|problem| Error::new(Stage::Transform, problem))?;
+            if taken.value.mark.line == 0 {
+                taken.value.mark = *mark;
             }
             for target in replacement.targets.iter().flatten() {
-                apply_to_target(target, &value, objects)?;
+                apply_to_target(target, &mut taken, objects)?;
             }
         }
         Ok(())
@@ -49,33 +49,53 @@ pub(crate) fn read<'n>(body: &'n Node, path: &str) -> Result<Option<&'n Node>, S
     path::lookup(body, &path::split(path).into_iter().flat_map(indexed).collect::<Vec<_>>())
 }
 
-fn source_value(replacement: &Replacement, objects: &Objects) -> Result<Node, String> {
+/// What a replacement writes.
+struct Taken {
+    value: Node,
+    /// The object and the field that it is, where it is all of a field: a target that changes this field changes what is written next.
+    from: Option<(usize, Vec<String>)>,
+}
+
+impl Taken {
+    /// Reads the field again once the object at this place was written to.
+    fn refresh(&mut self, written: usize, body: &Node) {
+        let Some((_, steps)) = self.from.as_ref().filter(|(at, _)| *at == written) else { return };
+        if let (Some(text), Value::Scalar(old, ..)) = (path::lookup(body, steps).ok().flatten().and_then(Node::text), &mut self.value.value)
+        {
+            *old = text.clone();
+        }
+    }
+}
+
+fn source_value(replacement: &Replacement, objects: &Objects) -> Result<Taken, String> {
     match (&replacement.source, &replacement.source_value, &replacement.targets) {
         (None, None, _) | (_, _, None) => Err("a replacement needs a `source` and at least one target".to_owned()),
         (Some(_), Some(_), _) => Err("a replacement has both `source` and `sourceValue`; only one can be given".to_owned()),
-        (None, Some(text), _) => Ok(Node::plain(text.as_str())),
+        (None, Some(text), _) => Ok(Taken { value: Node::plain(text.as_str()), from: None }),
         (Some(source), None, _) => {
-            let object = only_source(source, objects)?;
+            let (at, object) = only_source(source, objects)?;
             let field = if source.field_path.is_empty() { DEFAULT_PATH } else { &source.field_path };
-            let node = path::lookup(object.body(), &path::split(field))?;
+            let steps = path::split(field);
+            let node = path::lookup(object.body(), &steps)?;
             let node = node.filter(|node| !edit::is_empty(node));
             let node = node.ok_or_else(|| format!("{} has no field `{field}`, which a replacement reads", object.id()))?;
             // Marks mean files by numbers that each object has of its own.
-            part(node, &source.options).map(|mut node| {
-                edit::remark(&mut node, &|_| Mark::default());
-                node
-            })
+            let mut value = part(node, &source.options)?;
+            edit::remark(&mut value, &|_| Mark::default());
+            Ok(Taken { value, from: source.options.delimiter.is_empty().then_some((at, steps)) })
         }
     }
 }
 
 /// The one object that a source names, by what it is or was.
-fn only_source<'o>(source: &ReplacementSource, objects: &'o Objects) -> Result<&'o Object, String> {
+fn only_source<'o>(source: &ReplacementSource, objects: &'o Objects) -> Result<(usize, &'o Object), String> {
     let named = || format!("{} {}", source.kind, source.name).trim().to_owned();
-    let mut found = objects.list().iter().filter(|object| is_source(source, object));
+    let mut found = objects.list().iter().enumerate().filter(|(_, object)| is_source(source, object));
     match (found.next(), found.next()) {
-        (Some(object), None) => Ok(object),
-        (Some(one), Some(other)) => Err(format!("the source `{}` of a replacement is both {} and {}", named(), one.id(), other.id())),
+        (Some(found), None) => Ok(found),
+        (Some((_, one)), Some((_, other))) => {
+            Err(format!("the source `{}` of a replacement is both {} and {}", named(), one.id(), other.id()))
+        }
         (None, _) => Err(format!("the source `{}` of a replacement is not there", named())),
     }
 }
@@ -105,7 +125,7 @@ fn part(node: &Node, options: &FieldOptions) -> Result<Node, String> {
     Ok(part_node)
 }
 
-fn apply_to_target(target: &ReplacementTarget, value: &Node, objects: &mut Objects) -> Result<(), Error> {
+fn apply_to_target(target: &ReplacementTarget, taken: &mut Taken, objects: &mut Objects) -> Result<(), Error> {
     let wrong = |problem: String| Error::new(Stage::Transform, problem);
     let select = target.select.as_ref().ok_or_else(|| wrong("a target of a replacement has no `select`".to_owned()))?;
     let matcher = select.matcher().map_err(wrong)?;
@@ -118,10 +138,11 @@ fn apply_to_target(target: &ReplacementTarget, value: &Node, objects: &mut Objec
         matcher.fits_metadata(object) && !is_rejected && any_id(object, |id, namespace| matcher.fits_id(id, namespace))
     };
     let fields = if target.field_paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { target.field_paths.clone() };
-    for object in objects.list_mut().iter_mut().filter(|object| is_target(object)) {
+    for (at, object) in objects.list_mut().iter_mut().enumerate().filter(|(_, object)| is_target(object)) {
         for field in &fields {
-            let outcome = write(object.body_mut(), field, value, &target.options).and_then(|()| edit::check_growth(object.body()));
+            let outcome = write(object.body_mut(), field, &taken.value, &target.options).and_then(|()| edit::check_growth(object.body()));
             outcome.map_err(|problem| wrong(format!("{}: {problem}", object.id())))?;
+            taken.refresh(at, object.body());
         }
     }
     Ok(())
@@ -133,7 +154,14 @@ fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
 
 fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
-    let mut set = |node: &mut Node| set_field(node, value, options);
+    // Annotations are made strings in the end, whatever stood there.
+    let is_annotation = steps.starts_with(&["metadata".to_owned(), "annotations".to_owned()]);
+    let mut set = |node: &mut Node| {
+        if is_annotation {
+            node_as_text(node);
+        }
+        set_field(node, value, options)
+    };
     if structured::write(body, &steps, options.create.then_some(value), &mut set) {
         return Ok(());
     }
@@ -141,6 +169,15 @@ fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> 
     match found.map_err(|problem| format!("field `{field}`: {problem}"))? {
         0 => Err(format!("there is no field `{field}` to replace{}", if options.create { ", and it can't be made" } else { "" })),
         _ => Ok(()),
+    }
+}
+
+/// Makes a scalar a string; one without any text, which was just made, stays as it is.
+fn node_as_text(node: &mut Node) {
+    if let Value::Scalar(text, style @ Style::Plain, None) = &mut node.value
+        && !text.is_empty()
+    {
+        *style = Style::Quoted;
     }
 }
 

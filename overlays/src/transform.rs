@@ -81,6 +81,7 @@ impl Step {
             Self::AddValue(step) => step.apply(objects)?,
             Self::Hash => names::hash(objects)?,
         }
+        objects.settle(matches!(self, Self::StrategicPatches(_) | Self::Patch(_)));
         objects.drop_empty();
         Ok(())
     }

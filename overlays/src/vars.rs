@@ -10,6 +10,7 @@ use crate::layer::Var;
 use crate::object::{Id, Object, group_and_version};
 use crate::objects::Objects;
 use crate::replacements;
+use crate::shared;
 use crate::yaml::{Node, Value};
 
 /// The vars of a tree, by name.
@@ -64,6 +65,7 @@ impl Vars {
                 outcome
                     .map_err(|problem| Error::new(Stage::Transform, format!("{}: {problem}", object.id())).at(object.origin().clone()))?;
             }
+            shared::settle(object, false);
         }
         Ok(())
     }
@@ -79,7 +81,9 @@ impl Vars {
             let path = &var.fieldref.field_path;
             let found = replacements::read(object.body(), path).ok().flatten();
             let found = found.ok_or_else(|| wrong(format!("the var `{name}` reads `{path}` of {}, which is not there", object.id())))?;
-            Ok((name.clone(), found.clone()))
+            // Of a null among the annotations kustomize takes the text.
+            let text = found.text().filter(|_| path.starts_with("metadata.annotations") && edit::is_null(found));
+            Ok((name.clone(), text.map_or_else(|| found.clone(), |text| edit::string_at(text, found.mark))))
         };
         self.0.iter().map(value).collect()
     }

@@ -17,6 +17,7 @@ pub use emit::emit;
 pub use error::Error;
 pub use json::go_json;
 pub use node::{Entry, Mark, Node, Style, Text, Value};
+pub(crate) use number::float_text;
 pub use parse::{Limits, parse, parse_config, shown_line};
 pub use scalar::{Dialect, Scalar};
 

@@ -87,6 +87,51 @@ fn what_is_kept_between_renderings_is_not_changed_by_them() {
 }
 
 #[test]
+fn what_layers_merge_into_a_generated_map_keeps_the_place_of_each_entry() {
+    let tree = Fixture::new(
+        "\
+//- prod/kustomization.yaml
+# Two lines, so that no entry stands
+# on the same line in both files.
+resources: [../base]
+configMapGenerator:
+- name: settings
+  behavior: merge
+  literals:
+  - tier=gold
+//- base/kustomization.yaml
+resources: [written.yaml]
+configMapGenerator:
+- name: settings
+  literals:
+  - mode=fast
+- name: written
+  behavior: merge
+  literals:
+  - generated=yes
+//- base/written.yaml
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: written
+data:
+  by: hand
+",
+    );
+    let rendered = render(&tree, &RepoPath::new("prod").unwrap(), &Options::default(), &mut Cache::default()).unwrap();
+    let [written, settings] = rendered.manifest.objects() else { unreachable!("there are two objects") };
+    let check = |object: &overlays::Object, key: &str, expected: &str| {
+        assert_eq!(object.place(&["data", key]).unwrap().to_string(), expected, "{key}");
+    };
+    check(settings, "mode", "base/kustomization.yaml:5");
+    check(settings, "tier", "prod/kustomization.yaml:8");
+    check(written, "by", "base/written.yaml:6");
+    check(written, "generated", "base/kustomization.yaml:9");
+    assert_eq!(settings.origin().to_string(), "base/kustomization.yaml:3");
+    assert_eq!(written.origin().to_string(), "base/written.yaml:1");
+}
+
+#[test]
 fn layers_that_double_at_each_level_are_refused() {
     let mut tree = Fixture::new("//- l0/kustomization.yaml\nresources: []\n");
     for level in 1..40 {

@@ -54,6 +54,11 @@ impl Arrivals {
         Err(Trouble::new(format!("{} of {count} objects have arrived within {} s", known.len(), limit.as_secs())))
     }
 
+    /// All that has arrived.
+    pub(crate) fn all(&self) -> Vec<Arrival> {
+        self.since(0)
+    }
+
     fn since(&self, looked: usize) -> Vec<Arrival> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(looked..).unwrap_or_default().to_vec()

@@ -11,7 +11,7 @@ use crate::figure::{Figure, load};
 const APPS: usize = 100;
 const EACH: usize = 10;
 const LIMIT: Duration = Duration::from_secs(180);
-const KINDS: [(&str, &str); 7] = [
+pub(crate) const KINDS: [(&str, &str); 7] = [
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
     ("v1", "ServiceAccount"),
@@ -23,7 +23,7 @@ const KINDS: [(&str, &str); 7] = [
 
 pub(crate) async fn measure() -> Result<Vec<Figure>> {
     let mut world = World::of(AGENT).cluster("fra-1", "aws:///eu-central-1a/i-1").agents(2).spec(serde_json::json!({"suspend": true}));
-    for (path, text) in files() {
+    for (path, text) in files(APPS) {
         world = world.file(&path, &text);
     }
     let world = world.start().await?;
@@ -58,15 +58,15 @@ async fn memory(site: &Site) -> Vec<Figure> {
     figures
 }
 
-/// A base with ten objects, and 100 overlays that rename, patch, pin an image and generate, so that rendering is work.
-fn files() -> Vec<(String, String)> {
+/// A base with ten objects, and overlays that rename, patch, pin an image and generate, so that rendering is work.
+pub(crate) fn files(apps: usize) -> Vec<(String, String)> {
     let mut files = vec![
         ("plimsoll.yaml".to_owned(), FLEET.to_owned()),
         ("namespace/namespace.yaml".to_owned(), "apiVersion: v1\nkind: Namespace\nmetadata: {name: bench}\n".to_owned()),
         ("base/kustomization.yaml".to_owned(), BASE.to_owned()),
         ("base/app.yaml".to_owned(), format!("{APP}{}", config_maps())),
     ];
-    files.extend((0..APPS).map(|n| (format!("apps/app-{n:03}/kustomization.yaml"), OVERLAY.replace("NUMBER", &format!("{n:03}")))));
+    files.extend((0..apps).map(|n| (format!("apps/app-{n:03}/kustomization.yaml"), OVERLAY.replace("NUMBER", &format!("{n:03}")))));
     files
 }
 
@@ -80,7 +80,7 @@ fn config_maps() -> String {
 
 const FLEET: &str = "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps:\n  - name: namespace\n    path: namespace\n  - path: apps/*\n    dependsOn: [namespace]\n";
 const BASE: &str = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [app.yaml]\n";
-const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
+pub(crate) const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: bench
 namePrefix: app-NUMBER-

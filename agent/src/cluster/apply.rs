@@ -33,6 +33,10 @@ pub struct Applying<'a> {
     pub known: Option<&'a str>,
     /// Take over what others hold without asking first whose it is: who that was is known already.
     pub force: bool,
+    /// Write only to this very state of the object; if it is another by now, that is a [`Refusal::Conflict`] without owners.
+    pub only: Option<u64>,
+    /// Take nothing over: a field that others hold with another value is a [`Refusal::Conflict`] that names them.
+    pub politely: bool,
 }
 
 /// What an apply did.
@@ -98,8 +102,14 @@ impl Cluster {
     /// First without force, so that the server names whose fields we would take; then with.
     async fn forced(&self, resource: &Resource, id: &ObjectId, body: &Value, applying: &Applying<'_>) -> Result<Applied, Refusal> {
         let mut conflicts = Vec::new();
+        if let Some(version) = applying.only {
+            let mut body = body.clone();
+            body["metadata"]["resourceVersion"] = version.to_string().into();
+            return applied(&self.patch(resource, id, &body, true).await?, applying.known, conflicts);
+        }
         for _ in 0..RACES {
             match self.patch(resource, id, body, applying.force || !conflicts.is_empty()).await {
+                Err(refusal @ Refusal::Conflict { .. }) if applying.politely => return Err(refusal),
                 Ok(answer) => return applied(&answer, applying.known, conflicts),
                 Err(Refusal::Conflict { owners, .. }) if conflicts.is_empty() => conflicts = owners,
                 Err(Refusal::Conflict { owners, .. }) if owners.is_empty() => {}
@@ -163,7 +173,7 @@ impl Cluster {
         tracing::info!(object = %id, why = %fields.first().map(Fault::to_string).unwrap_or_default(), "deleted to be made anew");
         let deletion = Deletion { resource, id, uid: None, applyset: applying.applyset, propagation: propagation(resource) };
         self.delete_and_wait(&deletion, deadline(resource)).await?;
-        let applied = self.forced(resource, id, body, &Applying { known: None, ..applying.clone() }).await?;
+        let applied = self.forced(resource, id, body, &Applying { known: None, only: None, ..applying.clone() }).await?;
         Ok(Applied { change: Change::Replaced, ..applied })
     }
 

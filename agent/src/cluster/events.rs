@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -28,7 +29,18 @@ pub enum Tone {
     Warning,
 }
 
-/// What happened to a Sync.
+/// What an event is about.
+#[derive(Clone, Debug)]
+pub struct Regarding<'a> {
+    /// Its version and kind.
+    pub kind: (&'a str, &'a str),
+    /// Its name, namespace, uid and resourceVersion.
+    pub metadata: &'a ObjectMeta,
+    /// What tells this event from others of the object, where every agent sees the same and one shall tell it.
+    pub shared: Option<&'a str>,
+}
+
+/// What happened to an object.
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
     /// Whether somebody should look.
@@ -59,15 +71,23 @@ impl Events {
     /// # Errors
     /// Whatever the server refuses. Nothing else should depend on it.
     pub async fn tell(&mut self, sync: &Sync, event: &Event<'_>) -> Result<(), Refusal> {
-        let key = self.recent.key(&(&sync.metadata.uid, event.tone, event.reason, event.note));
+        self.tell_of(&Regarding { kind: ("plimsoll.dev/v1alpha1", "Sync"), metadata: &sync.metadata, shared: None }, event).await
+    }
+
+    /// The same of any object.
+    ///
+    /// # Errors
+    /// As [`Events::tell`].
+    pub async fn tell_of(&mut self, object: &Regarding<'_>, event: &Event<'_>) -> Result<(), Refusal> {
+        let key = self.recent.key(&(&object.metadata.uid, event.tone, event.reason, event.note));
         if !self.recent.is_new(key, Instant::now()) {
             return Ok(());
         }
-        let namespace = sync.metadata.namespace.as_deref().unwrap_or_default();
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", escaped(namespace));
-        let told = self.cluster.wire.call(&Call::new(Method::POST, path).body(JSON, &self.body(sync, event, key))?).await;
+        let told = self.cluster.wire.call(&Call::new(Method::POST, path).body(JSON, &self.body(object, event, key))?).await;
         match told {
-            // Its name is taken only if it was told, and the answer was lost.
+            // Its name is taken only if it was told: the answer was lost, or another agent saw the same.
             Ok(_) | Err(Refusal::Conflict { .. }) => Ok(()),
             Err(refusal) => {
                 self.recent.forget(key);
@@ -76,15 +96,16 @@ impl Events {
         }
     }
 
-    fn body(&self, sync: &Sync, event: &Event<'_>, key: u64) -> Value {
-        let metadata = &sync.metadata;
+    fn body(&self, object: &Regarding<'_>, event: &Event<'_>, key: u64) -> Value {
+        let Regarding { kind: (api_version, kind), metadata, shared } = object;
         let name = metadata.name.as_deref().unwrap_or_default();
         let now = Timestamp::now();
+        let own = shared.map_or_else(|| format!("{:x}{key:016x}", now.as_microsecond()), str::to_owned);
         json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             // As other events are named: after their object, with something of their own behind.
-            "metadata": {"name": format!("{}.{:x}{key:016x}", clip(name, 200), now.as_microsecond()), "namespace": metadata.namespace},
+            "metadata": {"name": format!("{}.{own}", clip(name, 200)), "namespace": metadata.namespace},
             "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
             "reportingController": "plimsoll.dev/agent",
             "reportingInstance": self.instance,
@@ -93,7 +114,7 @@ impl Events {
             "action": event.action,
             "note": clip(event.note, MOST_NOTE),
             "regarding": {
-                "apiVersion": "plimsoll.dev/v1alpha1", "kind": "Sync", "name": name, "namespace": metadata.namespace,
+                "apiVersion": api_version, "kind": kind, "name": name, "namespace": metadata.namespace,
                 "uid": metadata.uid, "resourceVersion": metadata.resource_version,
             },
         })

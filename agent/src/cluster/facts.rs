@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Cluster;
@@ -55,13 +56,24 @@ struct Metadata {
     uid: String,
     #[serde(default)]
     resource_version: String,
+    creation_timestamp: Option<Timestamp>,
 }
 
 #[derive(Default, Deserialize)]
 struct NodeSpec {
     #[serde(rename = "providerID", default)]
     provider_id: String,
+    #[serde(default)]
+    taints: Vec<Taint>,
 }
+
+#[derive(Deserialize)]
+struct Taint {
+    key: String,
+}
+
+/// Kubernetes documentation, "Well-Known Labels, Annotations and Taints": on a node until a cloud controller has initialized it.
+const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,8 +104,7 @@ impl Cluster {
         while facts.len() < MOST_NODES {
             let answer = self.wire.call(&Call::get(format!("/api/v1/nodes?limit={PAGE}&continue={}", escaped(&next)))).await?;
             let page: Nodes = parse(&answer.body)?;
-            let fact = |node: Node| NodeFacts { provider_id: node.spec.provider_id, labels: node.metadata.labels };
-            facts.extend(page.items.into_iter().map(fact));
+            facts.extend(page.items.into_iter().map(read));
             next = page.metadata.next;
             if next.is_empty() {
                 break;
@@ -134,6 +145,15 @@ impl Cluster {
     }
 }
 
+fn read(node: Node) -> NodeFacts {
+    NodeFacts {
+        uninitialized: node.spec.taints.iter().any(|taint| taint.key == UNINITIALIZED),
+        provider_id: node.spec.provider_id,
+        labels: node.metadata.labels,
+        created: node.metadata.creation_timestamp,
+    }
+}
+
 fn revealed(secret: LiveSecret) -> SecretData {
     let text = |encoded: &str| STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let values = secret.data.iter().filter_map(|(key, value)| Some((key.clone(), Secret::new(text(value)?)))).collect();
@@ -159,5 +179,14 @@ mod tests {
         let nodes: Nodes = parse(text.as_bytes()).unwrap();
         assert_eq!((nodes.metadata.next.as_str(), nodes.items.len()), ("x", 2));
         assert_eq!(nodes.items[0].spec.provider_id, "hcloud://1");
+    }
+
+    #[test]
+    fn a_node_that_its_cloud_controller_has_not_seen_says_so() {
+        let text = r#"{"metadata":{"creationTimestamp":"2026-01-02T03:04:05Z"},"spec":{"taints":[{"key":"node.cloudprovider.kubernetes.io/uninitialized","value":"true","effect":"NoSchedule"}]}}"#;
+        let node = read(parse(text.as_bytes()).unwrap());
+        assert!(node.uninitialized && node.provider_id.is_empty());
+        assert_eq!(node.created.map(|created| created.to_string()).as_deref(), Some("2026-01-02T03:04:05Z"));
+        assert!(!read(parse(br#"{"metadata":{}}"#).unwrap()).uninitialized);
     }
 }

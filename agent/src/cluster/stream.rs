@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::discovery::parse;
 use super::refusal::Refusal;
-use super::wire::{Call, Wire, backoff, chain, escaped, jitter};
+use super::wire::{Call, JSON, METADATA, Wire, backoff, chain, escaped, jitter};
 
 /// The longest event: etcd takes objects of 1.5 MB, and JSON makes more of it.
 const MOST_LINE: usize = 16 << 20;
@@ -58,6 +58,7 @@ pub(super) struct Feed {
     wire: Wire,
     collection: String,
     selector: String,
+    accept: &'static str,
     by_pages: bool,
     tries: u32,
     at: At,
@@ -82,7 +83,12 @@ enum At {
 impl Feed {
     /// Of the collection at this path, those that `selector` names (a query such as `labelSelector=a%3Db`, may be empty).
     pub(super) fn new(wire: Wire, collection: String, selector: String) -> Self {
-        Self { wire, collection, selector, by_pages: false, tries: 0, at: At::Nowhere }
+        Self { wire, collection, selector, accept: JSON, by_pages: false, tries: 0, at: At::Nowhere }
+    }
+
+    /// The same, but of each object only its name, labels and the rest of `metadata`.
+    pub(super) fn metadata_only(self) -> Self {
+        Self { accept: METADATA, ..self }
     }
 
     /// What comes next; waits for it, for ever if nothing happens. Not to be cancelled: what was read would be lost, so the state is told anew.
@@ -134,7 +140,7 @@ impl Feed {
     async fn page(&mut self, token: Option<String>) -> (At, Option<Told>) {
         self.rest().await;
         let token = token.map(|token| format!("&continue={}", escaped(&token))).unwrap_or_default();
-        let call = Call::get(format!("{}?{}&limit={PAGE}{token}", self.collection, self.selector));
+        let call = Call::get(format!("{}?{}&limit={PAGE}{token}", self.collection, self.selector)).accept(self.accept);
         match self.wire.call(&call).await.and_then(|answer| parse::<Page>(&answer.body)) {
             Ok(Page { metadata, items }) => {
                 let next = metadata.next.filter(|token| !token.is_empty());
@@ -194,7 +200,7 @@ impl Feed {
         self.rest().await;
         let lasts = LASTS * (1.0 - jitter() / 10.0);
         let path = format!("{}?{}&watch=1&allowWatchBookmarks=true&timeoutSeconds={lasts:.0}{from}", self.collection, self.selector);
-        Ok(Stream { lines: Lines::new(self.wire.open(&Call::get(path)).await?) })
+        Ok(Stream { lines: Lines::new(self.wire.open(&Call::get(path).accept(self.accept)).await?) })
     }
 
     async fn rest(&mut self) {

@@ -75,7 +75,7 @@ impl Cluster {
     }
 }
 
-fn resource() -> Resource {
+pub(super) fn resource() -> Resource {
     let text = str::to_owned;
     Resource { group: text("plimsoll.dev"), version: text("v1alpha1"), kind: text("Sync"), plural: text("syncs"), namespaced: true }
 }

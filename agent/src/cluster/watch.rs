@@ -2,10 +2,12 @@
 //! whoever listens decides what to keep and what to do.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use overlays::object::ObjectId;
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -54,6 +56,8 @@ pub enum Seen {
     Deleted(Record),
     /// All of a kind that exists has been told, and what changes will be.
     Whole(Resource),
+    /// The definition of a custom kind has changed, as `widgets.example.com`. Objects may read otherwise from now on, and no event says so.
+    Redefined(String),
     /// Nothing of a kind can be seen now, and why. It is tried again; `Restarted` and `Whole` follow when it works.
     Blind(Resource, Refusal),
 }
@@ -120,6 +124,61 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Tells when the definition of a custom kind changes, until nobody listens. Where definitions may not be read, nothing is told.
+    async fn redefinitions(&self, listener: mpsc::Sender<Seen>) {
+        let mut feed = Feed::new(self.wire.clone(), DEFINITIONS.to_owned(), String::new()).metadata_only();
+        let mut generations = HashMap::new();
+        loop {
+            let told = tokio::select! {
+                told = feed.next() => told,
+                () = listener.closed() => return,
+            };
+            let Told::Object { deleted: false, object } = told else { continue };
+            let Ok(Definition { metadata }) = parse::<Definition>(object.get().as_bytes()) else { continue };
+            let before = generations.insert(metadata.name.clone(), metadata.generation);
+            if before.is_none_or(|before| before == metadata.generation) {
+                continue;
+            }
+            tokio::spawn(redefined_later(metadata.name.clone(), listener.clone()));
+            if listener.send(Seen::Redefined(metadata.name)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// How long the API server may go on to serve objects by the old definition; it is a matter of milliseconds on one that has nothing to do.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// Objects that were listed at once may have been read by the old definition.
+async fn redefined_later(definition: String, listener: mpsc::Sender<Seen>) {
+    tokio::select! {
+        () = tokio::time::sleep(SETTLED) => drop(listener.send(Seen::Redefined(definition)).await),
+        () = listener.closed() => {}
+    }
+}
+
+/// Where the definitions of custom kinds are.
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+#[derive(Deserialize)]
+struct Definition {
+    metadata: DefinitionMetadata,
+}
+
+#[derive(Deserialize)]
+struct DefinitionMetadata {
+    name: String,
+    #[serde(default)]
+    generation: i64,
+}
+
+/// Whether a kind may have been defined by a CustomResourceDefinition: built-in groups have no dot, or are of Kubernetes' own domain.
+fn is_custom(kind: &Resource) -> bool {
+    kind.group.contains('.') && !kind.group.ends_with(".k8s.io")
+}
+
 fn seen(kind: &Resource, told: Told) -> Seen {
     match told {
         Told::Restarted => Seen::Restarted(kind.clone()),
@@ -159,12 +218,13 @@ pub struct Watches {
     applyset: String,
     listener: mpsc::Sender<Seen>,
     running: HashMap<Resource, JoinHandle<()>>,
+    definitions: Option<JoinHandle<()>>,
 }
 
 impl Watches {
     /// None yet. What they see goes to `listener`.
     pub fn new(cluster: Cluster, applyset: String, listener: mpsc::Sender<Seen>) -> Self {
-        Self { cluster, applyset, listener, running: HashMap::new() }
+        Self { cluster, applyset, listener, running: HashMap::new(), definitions: None }
     }
 
     /// Watches just these kinds: starts what is missing, ends what is no longer wanted, leaves the rest undisturbed.
@@ -181,6 +241,20 @@ impl Watches {
                 self.running.insert(kind.clone(), self.start(kind.clone()));
             }
         }
+        if self.definitions.is_none() && kinds.iter().any(is_custom) {
+            let (cluster, listener) = (self.cluster.clone(), self.listener.clone());
+            self.definitions = Some(tokio::spawn(async move { cluster.redefinitions(listener).await }));
+        }
+    }
+
+    /// Tells a custom kind from the beginning, for its definition, as `widgets.example.com`, has changed.
+    pub fn restart(&mut self, definition: &str) {
+        let defined = |kind: &Resource| is_custom(kind) && format!("{}.{}", kind.plural, kind.group) == definition;
+        let kinds: Vec<Resource> = self.running.keys().filter(|kind| defined(kind)).cloned().collect();
+        for kind in kinds {
+            let task = self.start(kind.clone());
+            self.running.insert(kind, task).iter().for_each(JoinHandle::abort);
+        }
     }
 
     fn start(&self, kind: Resource) -> JoinHandle<()> {
@@ -191,9 +265,7 @@ impl Watches {
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        for task in self.running.values() {
-            task.abort();
-        }
+        self.running.values().chain(&self.definitions).for_each(JoinHandle::abort);
     }
 }
 

@@ -127,7 +127,7 @@ impl Walk {
 }
 
 /// A value in few characters.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),
         Value::String(text) => cut(text),
@@ -145,7 +145,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Whether two texts are one quantity (`1000m` and `1`), as Kubernetes reads them (apimachinery, `resource.Quantity`).
-fn same_quantity(a: &Value, b: &Value) -> bool {
+pub(super) fn same_quantity(a: &Value, b: &Value) -> bool {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -78,6 +78,14 @@ impl Drift {
         format!("{} {}{more}", self.object, field_words(first))
     }
 
+    /// The same with all fields that are listed, as the log has it.
+    pub fn all_words(&self) -> String {
+        let fields: Vec<String> = self.fields.iter().take(FIELDS).map(field_words).collect();
+        let more = self.fields.len().saturating_sub(FIELDS);
+        let more = if more > 0 { format!(", {more} more fields") } else { String::new() };
+        format!("{} {}{more}", self.object, fields.join(", ")).trim_end().to_owned()
+    }
+
     fn status(&self) -> DriftStatus {
         let more = self.fields.len().saturating_sub(FIELDS);
         DriftStatus {
@@ -147,6 +155,13 @@ impl Drifts {
         true
     }
 
+    /// Git's word was applied over it. A fight goes on: that the object is right now is our own doing.
+    pub fn applied(&mut self, id: &ObjectId) {
+        if self.present.get(id).is_none_or(|drift| drift.fate != Fate::Fighting) {
+            self.forget(id);
+        }
+    }
+
     /// Fights in which nothing has happened for long enough are over.
     pub fn calm_down(&mut self, now: Timestamp) {
         let is_calm = |drift: &&Drift| drift.fate == Fate::Fighting && drift.until.is_some_and(|until| until <= now);
@@ -169,8 +184,14 @@ impl Drifts {
     }
 
     /// Whether an object was told of as it is now. What else changes in it changes its raw hash, too, which is asked for only if it matters.
+    /// In a fight the object was healed after it was told, so that the same again is news.
     pub fn is_told(&self, id: &ObjectId, raw: impl Fn() -> Option<u64>) -> bool {
-        let told = self.present.get(id).map(|drift| drift.raw).or_else(|| self.silent.get(id).map(|raw| Some(*raw)));
+        let told = self
+            .present
+            .get(id)
+            .filter(|drift| drift.fate != Fate::Fighting)
+            .map(|drift| drift.raw)
+            .or_else(|| self.silent.get(id).map(|raw| Some(*raw)));
         told.is_some_and(|told| told.is_some() && told == raw())
     }
 

@@ -39,6 +39,10 @@ pub struct Record {
     pub baseline: Baseline,
     /// The projection hash of the object as last seen.
     pub live: u64,
+    /// The projection hash that the baseline had before our last apply.
+    pub before: u64,
+    /// The resourceVersion of the last event: our own answers may be ahead of it.
+    pub watched: u64,
 }
 
 impl Record {

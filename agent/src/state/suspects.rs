@@ -60,6 +60,14 @@ impl Suspects {
         self.0.insert(id, suspect);
     }
 
+    /// Nothing could be done about one. What was seen of it meanwhile is newer; since when it is so, and how often it was tried, is not.
+    pub fn restore(&mut self, id: &ObjectId, suspect: Suspect) {
+        match self.0.get_mut(id) {
+            Some(newer) => (newer.since, newer.tries) = (suspect.since, suspect.tries),
+            None => self.insert(id.clone(), suspect),
+        }
+    }
+
     /// Somebody looks at it now, or it is as it should be.
     pub fn remove(&mut self, id: &ObjectId) -> Option<Suspect> {
         self.0.remove(id)

@@ -109,7 +109,8 @@ impl Leader {
         let word = Word { app: said || app.prune || course.prune_allowed, ..Word::default() };
         let job = Job { again: course.again && !course.hold, hold: course.hold, ..Job::new(&app.name, &rendered) };
         let (delivery, prune) = self.bring(&job, &word).await?;
-        self.record(app, delivery, Some((rendered.inputs, print)));
+        // While nothing may be changed nothing was brought either: it is due as soon as it may.
+        self.record(app, delivery, Some((rendered.inputs, print)).filter(|_| !course.hold));
         Ok(Some((app.name.clone(), prune)))
     }
 
@@ -355,11 +356,11 @@ impl Leader {
         if job.hold {
             return Ok(Brought::Left);
         }
-        let body = self.sendable(job, item, &resource, body).await?;
+        let policy = self.policy_of(job, item)?;
         let known = self.state.borrow().objects.get(&item.wanted.id).map(|record| record.version.to_string());
         let replace = job.object(item).annotation(api::REPLACE_ANNOTATION) == Some(api::ALLOW);
-        let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref(), force: false };
-        Ok(Brought::Applied(self.hands.apply(&resource, &body, &applying).await?, hash))
+        let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref(), ..Applying::default() };
+        Ok(Brought::Applied(self.apply_but(&policy, &resource, &body, &applying).await?, hash))
     }
 
     /// What is applied for an object, and how it is addressed.
@@ -388,15 +389,18 @@ impl Leader {
         Ok(if job.is_scaled(item) { policy.without_replicas() } else { policy })
     }
 
-    /// The body without what is left to others and was taken by them; only then the object has to be read.
-    async fn sendable(&self, job: &Job<'_>, item: &Item, resource: &Resource, body: Value) -> Result<Value, Refusal> {
-        let policy = self.policy_of(job, item)?;
-        let exists = self.state.borrow().objects.get(&item.wanted.id).is_some_and(|record| !record.uid.is_empty());
-        if !exists || !policy.leaves_something() {
-            return Ok(body);
+    /// Applies without what is left to others, once they have taken it. Only then does the object have to be read.
+    async fn apply_but(&self, policy: &Policy, resource: &Resource, body: &Value, applying: &Applying<'_>) -> Result<Applied, Refusal> {
+        if policy.leaves_something() {
+            match self.hands.apply(resource, body, &Applying { politely: true, ..applying.clone() }).await {
+                Err(Refusal::Conflict { .. }) => {}
+                applied => return applied,
+            }
+            let text = |field: &str| body["metadata"][field].as_str().unwrap_or_default();
+            let live = self.hands.get(resource, &resource.id(text("namespace"), text("name"))).await?;
+            return self.hands.apply(resource, &drift::sendable(body, policy, live.as_ref()), applying).await;
         }
-        let live = self.hands.get(resource, &item.wanted.id).await?;
-        Ok(drift::sendable(&body, &policy, live.as_ref()))
+        self.hands.apply(resource, body, applying).await
     }
 
     /// Those of an app's objects that are named, as they would be applied.
@@ -420,10 +424,13 @@ impl Leader {
 
     /// Whether an object need not be applied, for this very body was. If somebody has changed it since, that is drift, and is looked at as such.
     async fn stands(&self, resource: &Resource, id: &ObjectId, (body, hash): (&Value, u64)) -> Result<bool, Refusal> {
-        let known = self.state.borrow().objects.get(id).filter(|record| !record.uid.is_empty()).map(|record| record.baseline);
-        let Some(baseline) = known.filter(|_| self.state.borrow().blind.is_empty()) else { return Ok(false) };
+        let known = self.state.borrow().objects.get(id).map(|record| (record.baseline, !record.uid.is_empty()));
+        let Some((baseline, exists)) = known.filter(|_| self.state.borrow().blind.is_empty()) else { return Ok(false) };
         if baseline.is_known() {
             return Ok(baseline.body == hash && self.state.borrow_mut().stands(id, Timestamp::now()));
+        }
+        if !exists {
+            return Ok(false);
         }
         // What was applied by an earlier process is not known any more: the server is asked whether anything would change.
         let live = drift::print(&self.hands.dry_run(resource, body).await?).hash;

@@ -36,6 +36,11 @@ pub(crate) fn string_at(text: &str, mark: Mark) -> Node {
     Node { value: Value::Scalar(text.into(), Style::Quoted, None), mark }
 }
 
+/// A string that may stand in several fields at once.
+pub(crate) fn shared_at(text: &Text, mark: Mark) -> Node {
+    Node { value: Value::Scalar(text.clone(), Style::Quoted, None), mark }
+}
+
 /// A plain scalar that was written at a place.
 pub(crate) fn plain_at(text: &str, mark: Mark) -> Node {
     Node { value: Value::Scalar(text.into(), Style::Plain, None), mark }

@@ -3,7 +3,7 @@
 //! It must not know which object a patch is for.
 
 use crate::fields::edit;
-use crate::yaml::{Dialect, Entry, Node, Scalar, Style, Value};
+use crate::yaml::{self, Dialect, Entry, Node, Scalar, Style, Value};
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -113,14 +113,14 @@ pub(crate) fn apply(object: &mut Node, operations: &[Operation]) -> Result<(), S
                 edit::check_growth(object)?;
             }
             Operation::Copy(from, path) => {
-                let value = get(object, from).cloned().ok_or_else(|| missing("copy", from))?;
+                let value = copied(object, from).ok_or_else(|| missing("copy", from))?;
                 add(object, path, value)?;
                 edit::check_growth(object)?;
             }
             Operation::Test(path, value) => test(object, path, value)?,
         }
     }
-    round_large_numbers(object);
+    through_json(object);
     Ok(())
 }
 
@@ -147,6 +147,16 @@ fn get<'n>(object: &'n Node, path: &Pointer) -> Option<&'n Node> {
     path.steps.iter().try_fold(object, |node, step| child(node, step))
 }
 
+/// What `copy` takes: of a map that lacks the last key null, unlike in the standard.
+fn copied(object: &Node, from: &Pointer) -> Option<Node> {
+    let (last, steps) = from.steps.split_last()?;
+    let holder = steps.iter().try_fold(object, |node, step| child(node, step))?;
+    match holder.value {
+        Value::Map(_) => Some(holder.get(last).cloned().unwrap_or_else(|| Node::plain("null"))),
+        _ => child(holder, last).cloned(),
+    }
+}
+
 fn child_mut<'n>(node: &'n mut Node, step: &str) -> Option<&'n mut Node> {
     if matches!(node.value, Value::Map(_)) {
         return node.get_mut(step);
@@ -166,7 +176,7 @@ fn parent<'n, 'p>(object: &'n mut Node, path: &'p Pointer) -> Option<(&'n mut No
 fn add(object: &mut Node, path: &Pointer, value: Node) -> Result<(), String> {
     let (holder, step) = parent(object, path).ok_or_else(|| missing("add", path))?;
     let Value::List(items) = &mut holder.value else {
-        edit::put_any(holder, step, value);
+        put(holder, step, value);
         return Ok(());
     };
     let end = items.len();
@@ -176,6 +186,15 @@ fn add(object: &mut Node, path: &Pointer, value: Node) -> Result<(), String> {
         None => return Err(format!("`add` does not apply: `{}` is no index of a list of {end} items", path.text)),
     }
     Ok(())
+}
+
+/// Sets an entry, whose key is a string whatever it looks like.
+fn put(map: &mut Node, key: &str, value: Node) {
+    let Value::Map(entries) = &mut map.value else { return };
+    match entries.iter_mut().find(|entry| edit::is_key(entry, key)) {
+        Some(entry) => entry.value = value,
+        None => entries.push(Entry { key: edit::string_at(key, value.mark), value }),
+    }
 }
 
 fn remove(object: &mut Node, path: &Pointer) -> Result<Node, String> {
@@ -198,7 +217,7 @@ fn replace(object: &mut Node, path: &Pointer, value: Node) -> Result<(), String>
     let (holder, step) = parent(object, path).ok_or_else(|| missing("replace", path))?;
     let Value::List(items) = &mut holder.value else {
         // The last key need not be there, unlike in the standard.
-        edit::put_any(holder, step, value);
+        put(holder, step, value);
         return Ok(());
     };
     let at = index(step, items.len());
@@ -215,22 +234,25 @@ fn test(object: &Node, path: &Pointer, value: &Node) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("`test` failed: the object has another value at `{}`", path.text)) }
 }
 
-/// kustomize sends the whole object through JSON with 64-bit floats: integers beyond 2^53 lose digits, anywhere in the object.
-fn round_large_numbers(node: &mut Node) {
-    match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(round_large_numbers),
-        Value::Map(entries) => entries.iter_mut().for_each(|entry| round_large_numbers(&mut entry.value)),
-        Value::Scalar(_, Style::Plain, _) => {
-            if let Ok(Scalar::Int(value)) = node.resolve(Dialect::Resource)
-                && value.unsigned_abs() > 1 << 53
-            {
-                #[expect(clippy::cast_precision_loss, reason = "losing digits is what is reproduced here")]
-                let rounded = value as f64;
-                node.value = Value::Scalar(format!("{rounded:e}").into(), Style::Plain, None);
-            }
-        }
-        Value::Scalar(..) => {}
-    }
+/// kustomize sends the whole object through JSON with 64-bit floats: a scalar keeps its type and value, not how it was written, and
+/// integers beyond 2^53 lose digits, anywhere in the object. What shows of it is in annotations, whose values are taken as text.
+fn through_json(node: &mut Node) {
+    let (text, style) = match &mut node.value {
+        Value::List(items) => return items.iter_mut().for_each(through_json),
+        Value::Map(entries) => return entries.iter_mut().for_each(|entry| through_json(&mut entry.value)),
+        Value::Scalar(_, Style::Quoted, _) => return,
+        Value::Scalar(..) => match node.resolve(Dialect::Resource) {
+            Ok(Scalar::Null) => ("null".to_owned(), Style::Plain),
+            Ok(Scalar::Bool(value)) => (value.to_string(), Style::Plain),
+            #[expect(clippy::cast_precision_loss, reason = "losing digits is what is reproduced here")]
+            Ok(Scalar::Int(value)) => (yaml::float_text(value as f64), Style::Plain),
+            Ok(Scalar::Float(value)) => (yaml::float_text(value), Style::Plain),
+            Ok(Scalar::Timestamp(text)) => (text, Style::Quoted),
+            Ok(Scalar::Str(text)) => (text.into_owned(), Style::Quoted),
+            Err(_) => return,
+        },
+    };
+    node.value = Value::Scalar(text.into(), style, None);
 }
 
 #[cfg(test)]

@@ -255,8 +255,21 @@ fn scalars(pair: Pair) -> Option<Node> {
     match pair {
         Pair::Neither => None,
         Pair::Object(node) | Pair::Patch(node) | Pair::Same(node) => Some(node),
-        Pair::Both(_, patch) => (!edit::is_null(&patch)).then_some(patch),
+        Pair::Both(object, patch) => (!edit::is_null(&patch)).then(|| styled(patch, &object)),
     }
+}
+
+/// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
+fn styled(mut patch: Node, object: &Node) -> Node {
+    if let (Value::Scalar(_, style, _), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
+        *style = match (*before, *style) {
+            // Without quotes the tag still says that it is a string.
+            (Style::Plain, Style::Plain) => Style::Plain,
+            (Style::Plain, _) => Style::Quoted,
+            (before, _) => before,
+        };
+    }
+    patch
 }
 
 fn directive(text: &str) -> Result<Directive, String> {

@@ -356,10 +356,10 @@ fn as_config(node: &Node) -> Node {
             let entry = |entry: &crate::yaml::Entry| crate::yaml::Entry { key: as_config(&entry.key), value: as_config(&entry.value) };
             Value::Map(entries.iter().map(entry).collect())
         }
-        Value::Scalar(text, ..) if matches!(node.resolve(Dialect::Resource), Ok(Scalar::Str(_))) => {
-            Value::Scalar(text.clone(), Style::Quoted, None)
-        }
-        scalar => scalar.clone(),
+        scalar => match node.resolve(Dialect::Resource) {
+            Ok(Scalar::Str(text)) => Value::Scalar(text.as_ref().into(), Style::Quoted, None),
+            _ => scalar.clone(),
+        },
     };
     Node { value, mark: node.mark }
 }

@@ -100,7 +100,7 @@ impl Build<'_> {
         let (bytes, place) = match (is_inline, path.is_empty()) {
             (false, true) => return wrong(self, "a patch needs `path` or `patch`"),
             (true, false) => return wrong(self, "a patch has both `path` and `patch`; only one can be given"),
-            (true, true) => (inline.value.as_bytes().to_vec(), layer.place_of(inline)),
+            (true, true) => trimmed(&inline.value, layer.place_of(inline)),
             (false, false) => {
                 let found = self.source.file(&layer.directory, path);
                 let (path, blob) = found.map_err(|error| self.source.place(error, &layer.file, patch.mark))?;
@@ -245,6 +245,16 @@ impl Place {
         let origin = Origin { file: self.file.clone(), line: mark.line, column: mark.column };
         Error::new(Stage::Yaml, error.message()).at(origin).with_line(error.line_text())
     }
+}
+
+/// An inline patch as kustomize takes it: without the line end that its last value may have thought its own.
+fn trimmed(text: &str, mut place: Place) -> (Vec<u8>, Place) {
+    let from_start = text.trim_start();
+    let above = text[..text.len() - from_start.len()].matches('\n').count();
+    if let Some(base) = &mut place.inline {
+        base.line = base.line.saturating_add(u32::try_from(above).unwrap_or(u32::MAX));
+    }
+    (from_start.trim_end().as_bytes().to_vec(), place)
 }
 
 /// The patch documents of parsed nodes.

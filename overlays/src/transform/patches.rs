@@ -243,26 +243,15 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
     }
 }
 
-/// In kustomize an object that was renamed has annotations, for that is where it keeps old names; patches that add one rely on it.
-fn ensure_annotations(object: &mut Object) {
-    if object.history.past.is_empty() {
-        return;
-    }
-    let Some(metadata) = object.body_mut().get_mut("metadata") else { return };
-    if let Some(annotations) = edit::ensure(metadata, "annotations", Node::map)
-        && edit::is_null(annotations)
-    {
-        *annotations = Node::map();
-    }
-}
-
 fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut Objects, remember: bool) -> Result<(), Error> {
     for at in selected(objects, target)? {
         let outcome = objects.change(at, |object| {
             if remember {
                 object.remember();
             }
-            ensure_annotations(object);
+            object.ensure_annotations();
+            // What has been through JSON shares nothing.
+            object.history.shared.clear();
             json6902::apply(object.body_mut(), operations).map_err(|problem| about(object, &problem))
         });
         outcome.unwrap_or(Ok(()))?;

@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::fields::{self, Create, FieldSpec, edit};
 use crate::layer;
 use crate::objects::Objects;
-use crate::yaml::{Mark, Node, Value};
+use crate::shared;
+use crate::yaml::{Entry, Mark, Node, Text, Value};
 
 /// Sets all texts in all fields.
 #[derive(Debug)]
@@ -23,24 +24,43 @@ impl Texts {
             return Ok(());
         }
         for object in objects.list_mut() {
+            // One text for all the fields of an object, so that those which share it can be told.
+            let texts: Vec<(&str, Text)> = self.texts.iter().map(|(key, text)| (&**key, text.as_str().into())).collect();
+            let mut made = 0;
             for spec in &self.fields {
-                let outcome = fields::for_each(object, spec, Create::Map, &mut |node| set_all(node, &self.texts, self.mark));
+                if spec.path == "metadata/annotations" && !spec.create && spec.fits(object) {
+                    object.ensure_annotations();
+                }
+                let outcome = fields::for_each(object, spec, Create::Map, &mut |node| {
+                    made += set_all(node, &texts, self.mark)?;
+                    Ok(())
+                });
                 outcome.map_err(|problem| about(object, &problem))?;
+            }
+            if made > 1 {
+                let shared = texts.iter().filter_map(|(_, text)| shared::found(object.body(), text));
+                object.history.shared.extend(shared.collect::<Vec<_>>());
             }
         }
         Ok(())
     }
 }
 
-fn set_all(node: &mut Node, texts: &layer::Texts, mark: Mark) -> Result<(), String> {
-    match &node.value {
-        Value::Map(_) => {}
-        // A null that is not to be made a map is left as it is.
-        _ if edit::is_null(node) => return Ok(()),
-        _ => return Err("a map was expected".to_owned()),
+/// Sets the texts in a map, and says how many were not there.
+fn set_all(node: &mut Node, texts: &[(&str, Text)], mark: Mark) -> Result<usize, String> {
+    // A null that is not to be made a map is left as it is.
+    if edit::is_null(node) {
+        return Ok(0);
     }
-    for (key, value) in texts {
-        edit::put_any(node, key, edit::string_at(value, mark));
+    let Value::Map(entries) = &mut node.value else { return Err("a map was expected".to_owned()) };
+    let before = entries.len();
+    for (key, text) in texts {
+        match entries.iter_mut().find(|entry| edit::is_key(entry, key)) {
+            Some(entry) if entry.value.text().is_some_and(|have| have.is(text)) => {}
+            // Of a field that was there only the content changes: it shares nothing with the fields that are made.
+            Some(entry) => entry.value = edit::string_at(text, mark),
+            None => entries.push(Entry { key: edit::plain_at(key, mark), value: edit::shared_at(text, mark) }),
+        }
     }
-    Ok(())
+    Ok(entries.len() - before)
 }

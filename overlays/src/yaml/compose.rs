@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
 
-use super::emit::is_printable;
 use super::parse::{AFTER_SEPARATOR, mark_at, small};
 use super::{Dialect, Entry, Error, Limits, Mark, Node, Style, Text, Value};
 
@@ -140,8 +139,11 @@ impl<'a> Composer<'a> {
     }
 
     fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<String>) -> Value {
-        let text = if style == ScalarStyle::Folded && self.dialect == Dialect::Resource { printed_folded(text) } else { text };
-        let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
+        let style = match style {
+            ScalarStyle::Plain => Style::Plain,
+            ScalarStyle::Folded => Style::Folded,
+            _ => Style::Quoted,
+        };
         Value::Scalar(self.share(text), style, tag.map(Text::from))
     }
 
@@ -278,30 +280,6 @@ fn advice(problem: &str, line: &str) -> Option<&'static str> {
         "could not find expected ':'" => Some("check that the line before ends as it should, and that `:` is followed by a blank"),
         _ => None,
     }
-}
-
-/// What becomes of a folded block when go-yaml v3 prints it and reads it again, as kustomize does with every resource: one line end more
-/// before a line that is indented, and at the end where several are kept.
-fn printed_folded(text: String) -> String {
-    let is_blank = |line: &str| line.starts_with([' ', '\t']);
-    // Elsewhere it is printed in quotes, or (by a slip that looks at the beginning of the text) as it should be.
-    let unharmed = text.ends_with(' ') || text.contains(" \n") || !text.chars().all(|c| c == '\t' || is_printable(c));
-    if unharmed || is_blank(text.trim_start_matches('\n')) {
-        return text;
-    }
-    let mut printed = String::with_capacity(text.len() + 1);
-    let mut rest = text.as_str();
-    while let Some(end) = rest.find('\n') {
-        let line = &rest[..end];
-        let next = rest[end..].trim_start_matches('\n');
-        let breaks = rest.len() - end - next.len();
-        let more = !line.is_empty() && !is_blank(line) && (is_blank(next) || next.is_empty() && breaks > 1);
-        printed.push_str(&rest[..end + breaks]);
-        printed.push_str(if more { "\n" } else { "" });
-        rest = next;
-    }
-    printed.push_str(rest);
-    printed
 }
 
 fn is_merge_key(key: &Node) -> bool {

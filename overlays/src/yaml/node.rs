@@ -18,6 +18,13 @@ impl Deref for Text {
     }
 }
 
+impl Text {
+    /// Whether this is that very text, and not only one that reads the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl std::borrow::Borrow<str> for Text {
     fn borrow(&self) -> &str {
         &self.0
@@ -65,8 +72,10 @@ pub enum Style {
     /// Without quotes: its type depends on its text and the dialect.
     #[default]
     Plain,
-    /// In single quotes, double quotes, or as a literal or folded block: a string.
+    /// In single quotes, double quotes, or as a literal block: a string.
     Quoted,
+    /// As a folded block: a string, which gains line ends where kustomize prints it and reads it again (see [`Node::resolve`]).
+    Folded,
 }
 
 /// One key of a map and its value.

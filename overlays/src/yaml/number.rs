@@ -108,6 +108,11 @@ pub(super) fn yaml(value: f64) -> String {
     }
 }
 
+/// As go-yaml v3 prints a float. It must be finite.
+pub(crate) fn float_text(value: f64) -> String {
+    general(parts(&format!("{value:e}")))
+}
+
 /// As a float is printed where it is a key of a map in a configuration: with the precision and the range of 32 bits.
 pub(super) fn key(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "sigs.k8s.io/yaml prints keys so")]

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use base64::Engine;
 
+use super::emit::is_printable;
 use super::number::{self, digits};
 use super::{Error, Node, Style, Value, timestamp};
 
@@ -58,7 +59,8 @@ impl Node {
             return Err(Error::at_node("a list or a map stands where a single value must be", self));
         };
         let found = match (tag.as_deref().map(short_tag), style) {
-            (None | Some("!"), Style::Quoted) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
+            (None | Some("!" | "!!str"), Style::Folded) if dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
+            (None | Some("!"), Style::Quoted | Style::Folded) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Plain) => plain(text, dialect),
             (Some(tag), _) => {
@@ -76,6 +78,30 @@ impl Node {
     pub fn is_null(&self, dialect: Dialect) -> bool {
         matches!(self.resolve(dialect), Ok(Scalar::Null))
     }
+}
+
+/// What becomes of a folded block when go-yaml v3 prints it and reads it again, as kustomize does with every resource: one line end more
+/// before a line that is indented, and at the end where several are kept.
+fn printed_folded(text: &str) -> Cow<'_, str> {
+    let is_blank = |line: &str| line.starts_with([' ', '\t']);
+    // Elsewhere it is printed in quotes, or (by a slip that looks at the beginning of the text) as it should be.
+    let unharmed = text.ends_with(' ') || text.contains(" \n") || !text.chars().all(|c| c == '\t' || is_printable(c));
+    if unharmed || is_blank(text.trim_start_matches('\n')) {
+        return Cow::Borrowed(text);
+    }
+    let mut printed = String::with_capacity(text.len() + 1);
+    let mut rest = text;
+    while let Some(end) = rest.find('\n') {
+        let line = &rest[..end];
+        let next = rest[end..].trim_start_matches('\n');
+        let breaks = rest.len() - end - next.len();
+        let more = !line.is_empty() && !is_blank(line) && (is_blank(next) || next.is_empty() && breaks > 1);
+        printed.push_str(&rest[..end + breaks]);
+        printed.push_str(if more { "\n" } else { "" });
+        rest = next;
+    }
+    printed.push_str(rest);
+    Cow::Owned(printed)
 }
 
 fn short_tag(tag: &str) -> &str {

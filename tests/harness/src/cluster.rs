@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::discovery::Scope;
 use kube::{Client, Config};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -35,6 +36,9 @@ pub struct ClusterOptions {
     pub audited: bool,
 }
 
+/// What the API server answers: an object, or the status code and the reason of a refusal.
+pub type Answer = std::result::Result<Value, (u16, String)>;
+
 /// A request that the API server took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -57,7 +61,7 @@ pub struct Cluster {
     providers: Vec<String>,
     options: ClusterOptions,
     process: Mutex<Option<Process>>,
-    kinds: Mutex<BTreeMap<(String, String), ApiResource>>,
+    kinds: Mutex<BTreeMap<(String, String), (ApiResource, Scope)>>,
     clients: Mutex<HashMap<tokio::runtime::Id, Client>>,
 }
 
@@ -387,19 +391,45 @@ impl Cluster {
     /// If the API server does not know the kind.
     pub async fn api(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Api<DynamicObject>> {
         let client = self.client().await?;
-        let resource = self.resource(&client, api_version, kind).await?;
+        let (resource, _) = self.resource(&client, api_version, kind).await?;
         Ok(if namespace.is_empty() { Api::all_with(client, &resource) } else { Api::namespaced_with(client, namespace, &resource) })
     }
 
-    async fn resource(&self, client: &Client, api_version: &str, kind: &str) -> Result<ApiResource> {
+    /// The path of an object in the API; a namespace is left out where the kind has none.
+    ///
+    /// # Errors
+    /// If the API server does not know the kind.
+    pub async fn path(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<String> {
+        let (resource, scope) = self.resource(&self.client().await?, api_version, kind).await?;
+        let root = if resource.group.is_empty() { "/api" } else { "/apis" };
+        let within = if scope == Scope::Namespaced { format!("/namespaces/{namespace}") } else { String::new() };
+        Ok(format!("{root}/{}{within}/{}/{name}", resource.api_version, resource.plural))
+    }
+
+    /// Sends a request as it is, as the administrator, and returns the answer: an object, or the status code and why it was refused.
+    ///
+    /// # Errors
+    /// If there is no answer, or none that can be read.
+    pub async fn send(&self, method: http::Method, path: &str, content_type: &str, body: &Value) -> Result<Answer> {
+        let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
+        let request = http::Request::builder().method(method).uri(path).header(http::header::CONTENT_TYPE, content_type).body(body)?;
+        match self.client().await?.request::<Value>(request).await {
+            Ok(object) => Ok(Ok(object)),
+            Err(kube::Error::Api(status)) => Ok(Err((status.code, status.message.clone()))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn resource(&self, client: &Client, api_version: &str, kind: &str) -> Result<(ApiResource, Scope)> {
         let key = (api_version.to_owned(), kind.to_owned());
         if let Some(known) = lock(&self.kinds).get(&key) {
             return Ok(known.clone());
         }
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let (resource, _) = kube::discovery::pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await?;
-        lock(&self.kinds).insert(key, resource.clone());
-        Ok(resource)
+        let (resource, capabilities) = kube::discovery::pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await?;
+        let known = (resource, capabilities.scope);
+        lock(&self.kinds).insert(key, known.clone());
+        Ok(known)
     }
 }
 

@@ -57,6 +57,14 @@ impl Lab {
         Self::binaries_with(&|line| tell(line))
     }
 
+    /// Finds or builds the real kustomize, which builds trees that it is asked about; see `tests/lab/kustomize`.
+    ///
+    /// # Errors
+    /// If Go is missing or the build fails, with what Go said.
+    pub fn kustomize() -> Result<PathBuf> {
+        Ok(Recipe::kustomize().built(&|line| tell(line))?.join("kustomize"))
+    }
+
     /// As [`Lab::binaries`], with a place of your own for the progress.
     ///
     /// # Errors
@@ -129,6 +137,10 @@ impl Recipe {
 
     fn keep() -> Self {
         Self { name: "keep", package: ".", env: &[("CGO_ENABLED", "0")], flags: &[], version_of: None, data: &[] }
+    }
+
+    fn kustomize() -> Self {
+        Self { name: "kustomize", package: ".", env: &[("CGO_ENABLED", "0")], flags: &[], version_of: None, data: &[] }
     }
 
     fn sources(&self) -> PathBuf {

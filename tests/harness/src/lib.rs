@@ -22,7 +22,7 @@ mod wait;
 mod world;
 
 pub use agent::{ACCOUNT, Agent, AgentOptions, SYSTEM};
-pub use cluster::{Cluster, ClusterOptions, Request, documents};
+pub use cluster::{Answer, Cluster, ClusterOptions, Request, documents};
 pub use forge::{CommitStatus, Forge, PASSWORD, USER};
 pub use lab::{Binaries, Lab, Progress};
 pub use process::{Process, Said, free_port, run};

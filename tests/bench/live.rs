@@ -1,0 +1,294 @@
+//! A cluster with 1,000 apps of ten objects each, as it comes up, rests, is pushed to and is meddled with. The names are those of the workloads:
+//! W2 a first sync, W3 a commit to one app, W5 a storm of drift, W7 rest, W8 foreign status updates, W9 foreign objects, W11 a restart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, FuturesUnordered};
+use harness::{ACCOUNT, ClusterOptions, Result, SYSTEM, Site, Trouble, World, until};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use crate::AGENT;
+use crate::arrival::{Arrival, Arrivals};
+use crate::cold::{self, KINDS};
+use crate::figure::Figure;
+
+/// The names of the workloads.
+pub(crate) const NAMES: [&str; 7] = ["W2", "W3", "W5", "W7", "W8", "W9", "W11"];
+const APPS: usize = 1_000;
+const OBJECTS: usize = APPS * 10;
+const LIMIT: Duration = Duration::from_secs(300);
+/// Objects that drift in the storm, and how many a second.
+const DRIFTS: usize = 500;
+const RATE: u64 = 50;
+const REST: Duration = Duration::from_secs(120);
+const CHURN: Duration = Duration::from_secs(60);
+const FOREIGN: usize = 20_000;
+/// What the agent says and agrees on at any time; everything else is a request for objects.
+const OWN: [&str; 4] = ["leases", "syncs", "syncs/status", "events"];
+
+pub(crate) async fn measure(rounds: usize, wants: impl Fn(&str) -> bool) -> Result<Vec<Figure>> {
+    let options = ClusterOptions { audited: true, ..ClusterOptions::default() };
+    let spec = json!({"suspend": true, "poll": "1h"});
+    let mut world = World::of(AGENT).cluster("fra-1", "aws:///eu-central-1a/i-1").cluster_options(options).hook().spec(spec);
+    for (path, text) in cold::files(APPS) {
+        world = world.file(&path, &text);
+    }
+    let world = world.start().await?;
+    let site = world.site();
+    site.cluster.count_requests_of(SYSTEM, ACCOUNT).await?;
+    let mut figures = first_sync(&world).await?;
+    figures.retain(|_| wants("W2"));
+    if wants("W7") {
+        figures.extend(rest(site).await?);
+    }
+    if wants("W3") {
+        figures.extend(commits(&world, rounds).await?);
+    }
+    if wants("W5") {
+        figures.extend(storm(site).await?);
+    }
+    if wants("W8") {
+        figures.extend(churn(site).await?);
+    }
+    if wants("W9") {
+        figures.extend(foreign(site).await?);
+    }
+    if wants("W11") {
+        figures.extend(restart(site).await?);
+    }
+    Ok(figures)
+}
+
+async fn first_sync(world: &World) -> Result<Vec<Figure>> {
+    let site = world.site();
+    let watch = Arrivals::watch(&site.cluster, "bench", &KINDS).await?;
+    let start = Instant::now();
+    site.patch_sync(json!({"suspend": false})).await?;
+    let arrived = watch.until(OBJECTS, LIMIT, |object| object["metadata"]["labels"]["bench"] == "cold").await;
+    let took = world.explained(arrived, &world.first).await?.duration_since(start).as_secs_f64();
+    until("the first sync to end", LIMIT, async || {
+        let ended = site.agent().metric("plimsoll_syncs_total", "").await? > 0.0;
+        if ended { Ok(()) } else { Err(Trouble::new("it goes on")) }
+    })
+    .await?;
+    // What is kept for a restart is written ten seconds after the last change.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let note = format!("{took:.1} s, {:.1} MiB at most", mib(site.agent().resident_at_most()));
+    Ok(vec![Figure::told("W2: cold sync of 10,000 objects in 1,000 apps", OBJECTS as f64 / took, "objects/s").noted(note)])
+}
+
+async fn rest(site: &Site) -> Result<Vec<Figure>> {
+    let (requests, cpu) = (object_requests(site)?.len(), cpu(site)?);
+    tokio::time::sleep(REST).await;
+    let asked = object_requests(site)?.split_off(requests);
+    let hourly = (self::cpu(site)? - cpu) * 3600.0 / REST.as_secs_f64();
+    let note = if asked.is_empty() { String::new() } else { asked.join(", ") };
+    Ok(vec![
+        Figure::at_most("W7: at rest with 10,000 objects: API requests for objects", asked.len() as f64, "", 0.0).noted(note),
+        Figure::at_most("W7: at rest: CPU an hour, Lease included", hourly, "s", 1.0)
+            .noted(format!("scaled from {} s; the clock ticks every 10 ms", REST.as_secs())),
+        Figure::at_most("W7: at rest: agent RSS", mib(site.agent().resident()), "MiB", 20.0),
+    ])
+}
+
+async fn commits(world: &World, rounds: usize) -> Result<Vec<Figure>> {
+    let site = world.site();
+    let watch = Arrivals::watch(&site.cluster, "bench", &[("apps/v1", "Deployment")]).await?;
+    let (mut pushed, mut noticed, mut requests) = (Vec::new(), Vec::new(), 0);
+    for round in 0..rounds {
+        let (app, mark) = (format!("{:03}", (round * 37) % APPS), format!("round-{round}"));
+        let before = object_requests(site)?.len();
+        let overlay = cold::OVERLAY.replace("{number: \"NUMBER\"}", &format!("{{number: \"{mark}\"}}")).replace("NUMBER", &app);
+        world.repository.write(&format!("apps/app-{app}/kustomization.yaml"), overlay)?;
+        let start = Instant::now();
+        let commit = world.repository.push(&format!("Round {round}"))?;
+        let arrived =
+            watch.until(1, LIMIT, |object| object.pointer("/spec/template/metadata/annotations/number") == Some(&json!(mark))).await?;
+        pushed.push(millis(arrived.duration_since(start)));
+        noticed.push(since_noticed(site, &commit, arrived)?);
+        watch.forget();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        requests += object_requests(site)?.len() - before;
+    }
+    Ok(vec![
+        Figure::median_at_most("W3: commit to one app of 1,000: seen by the agent -> applied", noticed, "ms", 100.0),
+        Figure::median_at_most("W3: the same from the push, by webhook", pushed, "ms", f64::INFINITY),
+        Figure::at_most("W3: API requests for objects a commit that changes one", requests as f64 / rounds as f64, "", 1.0),
+    ])
+}
+
+/// From the agent's word that there is a commit to follow, to the arrival: both on one clock.
+fn since_noticed(site: &Site, commit: &str, arrived: Instant) -> Result<f64> {
+    let log = site.agent().log();
+    let line = log.lines().find(|line| line.contains("has a commit to follow") && line.contains(commit));
+    let line = line.ok_or_else(|| Trouble::new(format!("the agent has not said that it follows {commit}")))?;
+    let noticed: jiff::Timestamp = line.split(' ').next().unwrap_or_default().parse()?;
+    let ago = jiff::Timestamp::now().duration_since(noticed);
+    let ago = Duration::try_from(ago)?;
+    Ok(millis(ago) - millis(arrived.elapsed()))
+}
+
+async fn storm(site: &Site) -> Result<Vec<Figure>> {
+    let maps = site.cluster.api("v1", "ConfigMap", "bench").await?;
+    let watch = Arrivals::watch(&site.cluster, "bench", &[("v1", "ConfigMap")]).await?;
+    let (requests, before) = (site.cluster.requests_of(ACCOUNT).await?, cpu(site)?);
+    let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / RATE));
+    let mut under_way = FuturesUnordered::new();
+    for n in 0..DRIFTS {
+        ticks.tick().await;
+        let (maps, name) = (maps.clone(), format!("app-{n:03}-settings-0"));
+        under_way.push(tokio::spawn(async move {
+            let patch = Patch::Merge(json!({"data": {"text": format!("drift-{n}")}}));
+            let answer =
+                maps.patch(&name, &PatchParams { field_manager: Some("storm".to_owned()), ..PatchParams::default() }, &patch).await;
+            answer.map(|_| (name, Instant::now()))
+        }));
+    }
+    let mut answered = HashMap::new();
+    while let Some(done) = under_way.next().await {
+        let (name, at) = done??;
+        answered.insert(name, at);
+    }
+    let healed = healed(&watch, &answered).await?;
+    let mut times: Vec<f64> = healed.values().copied().collect();
+    times.sort_by(f64::total_cmp);
+    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (asked, used) = (site.cluster.requests_of(ACCOUNT).await? - requests, cpu(site)? - before);
+    Ok(vec![
+        Figure::median_at_most("W5: 500 objects changed at 50/s: patch answered -> value back, p50", times, "ms", 25.0)
+            .noted(format!("agent CPU {used:.2} s, {asked} requests in all")),
+        Figure::at_most("W5: the same, p99", p99, "ms", 150.0),
+    ])
+}
+
+/// For each object how long it took from the answer to the change until its value was back, in milliseconds.
+async fn healed(watch: &Arrivals, answered: &HashMap<String, Instant>) -> Result<BTreeMap<String, f64>> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut changed = BTreeMap::new();
+        let mut healed = BTreeMap::new();
+        for Arrival { at, object } in watch.all() {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let Some(answer) = answered.get(&name) else { continue };
+            let drifted = object["data"]["text"].as_str().is_some_and(|text| text.starts_with("drift-"));
+            if drifted {
+                changed.insert(name, ());
+            } else if changed.contains_key(&name) {
+                healed.entry(name).or_insert_with(|| millis(at.saturating_duration_since(*answer)));
+            }
+        }
+        if healed.len() == answered.len() {
+            return Ok(healed);
+        }
+        if Instant::now() > end {
+            return Err(Trouble::new(format!("{} of {} objects were healed", healed.len(), answered.len())));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn churn(site: &Site) -> Result<Vec<Figure>> {
+    let ingresses = site.cluster.api("networking.k8s.io/v1", "Ingress", "bench").await?;
+    let (requests, before) = (object_requests(site)?.len(), cpu(site)?);
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let (end, mut count, mut under_way) = (Instant::now() + CHURN, 0, tokio::task::JoinSet::new());
+    while Instant::now() < end {
+        ticks.tick().await;
+        let (ingresses, n) = (ingresses.clone(), count);
+        count += 1;
+        under_way.spawn(async move {
+            let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": format!("churn-{n}.example.com")}]}}});
+            let parameters = PatchParams { field_manager: Some("churn".to_owned()), ..PatchParams::default() };
+            ingresses.patch_status(&format!("app-{:03}-web", n % APPS), &parameters, &Patch::Merge(status)).await.map(drop)
+        });
+    }
+    while let Some(done) = under_way.join_next().await {
+        done??;
+    }
+    let used = cpu(site)? - before;
+    let asked = object_requests(site)?.split_off(requests);
+    Ok(vec![
+        Figure::at_most("W8: foreign status updates for a minute: API requests for objects", asked.len() as f64, "", 0.0)
+            .noted(asked.join(", ")),
+        Figure::at_most("W8: the same: agent CPU", used, "s", 0.5)
+            .noted(format!("{count} updates, {:.0}/s", f64::from(u32::try_from(count)?) / CHURN.as_secs_f64())),
+    ])
+}
+
+async fn foreign(site: &Site) -> Result<Vec<Figure>> {
+    let before = mib(site.agent().resident());
+    let namespace = site.cluster.namespace("foreign").await?;
+    for kind in ["ConfigMap", "Secret"] {
+        let api = site.cluster.api("v1", kind, &namespace).await?;
+        let make = |n: usize| {
+            let api = api.clone();
+            async move {
+                let object =
+                    json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": format!("foreign-{n}")}, "data": {"a": "eHh4eA=="}});
+                let object: DynamicObject = serde_json::from_value(object)?;
+                api.create(&PostParams::default(), &object).await?;
+                Ok::<_, Trouble>(())
+            }
+        };
+        let mut made = stream::iter(0..FOREIGN / 2).map(make).buffer_unordered(16);
+        while let Some(done) = made.next().await {
+            done?;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let grown = mib(site.agent().resident()) - before;
+    Ok(vec![Figure::at_most("W9: 20,000 foreign ConfigMaps and Secrets: RSS grows by", grown, "MiB", 1.0)])
+}
+
+async fn restart(site: &Site) -> Result<Vec<Figure>> {
+    // What was healed last must have been written down.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let agent = site.agent();
+    agent.stop().await?;
+    let requests = site.cluster.requests_of(ACCOUNT).await?;
+    let start = Instant::now();
+    agent.restart().await?;
+    until("the sync after the restart to end", LIMIT, async || {
+        let ended = agent.metric("plimsoll_syncs_total", "").await? > 0.0;
+        if ended { Ok(()) } else { Err(Trouble::new("it goes on")) }
+    })
+    .await?;
+    let took = start.elapsed().as_secs_f64();
+    let (asked, applied) = (site.cluster.requests_of(ACCOUNT).await? - requests, agent.metric("plimsoll_apply_total", "").await?);
+    Ok(vec![
+        Figure::at_most("W11: restart with 10,000 objects unchanged: objects applied", applied, "", 0.0),
+        Figure::told("W11: from the start of the process to the end of its first sync", took, "s")
+            .noted(format!("{asked} API requests, {:.1} MiB at most", mib(agent.resident_at_most()))),
+    ])
+}
+
+/// The agent's requests for objects so far, watches left out: they renew themselves.
+fn object_requests(site: &Site) -> Result<Vec<String>> {
+    let asked = site.cluster.requests(SYSTEM, ACCOUNT)?;
+    let for_objects = asked.iter().filter(|request| !OWN.contains(&request.resource.as_str()) && request.verb != "watch");
+    // What is kept for a restart is the agent's own, too.
+    let for_objects = for_objects.filter(|request| !request.name.starts_with("plimsoll-baselines-"));
+    Ok(for_objects.map(|request| format!("{} {} {}", request.verb, request.resource, request.name)).collect())
+}
+
+/// The processor time that the agent has used, in seconds.
+fn cpu(site: &Site) -> Result<f64> {
+    let pid = site.agent().pid().ok_or_else(|| Trouble::new("the agent does not run"))?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // After the name, which may hold spaces: fields 14 and 15 are user and system time, in hundredths of a second (proc(5)).
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |place: usize| fields.get(place).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    Ok((ticks(11) + ticks(12)) / 100.0)
+}
+
+fn mib(bytes: Option<u64>) -> f64 {
+    bytes.map_or(f64::NAN, |bytes| bytes as f64 / 1024.0 / 1024.0)
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

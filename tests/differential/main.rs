@@ -1,0 +1,83 @@
+//! The same trees through this renderer and the real kustomize: what differs is a defect, or is listed with its reason.
+//!
+//! The trees are made from seeds, so a difference is named by one number. By hand, for more of them:
+//! `DIFFERENTIAL_TREES=20000 DIFFERENTIAL_SEED=7 cargo test --release -p overlays --test differential -- --nocapture`
+//! (`DIFFERENTIAL_SHOW=1` prints each difference as the smallest tree that shows it).
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test stops where something is missing, and says what it did")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use compare::{Likeness, compare, ours};
+use kustomize::{Kustomize, Outcome};
+use layers::Tree;
+
+mod compare;
+mod kustomize;
+mod layers;
+mod objects;
+mod patches;
+mod random;
+mod shrink;
+mod steps;
+mod write;
+
+/// How many trees are tried where nothing else is asked for.
+const TREES: u64 = 400;
+
+fn asked(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "switches of the test itself")]
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn shown(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> String {
+    let mut text = format!("root {} legacy {} unrestricted {}\n", tree.root, tree.legacy, tree.unrestricted);
+    for (path, content) in &tree.files {
+        let _ = write!(text, "--- {path}\n{content}");
+    }
+    let of = |outcome: &Outcome| outcome.as_ref().map_or_else(|error| format!("ERROR {error}\n"), Clone::clone);
+    let _ = write!(text, "=== kustomize\n{}=== here\n{}", of(theirs), of(ours));
+    text
+}
+
+/// Whether two outcomes are of the same kind: both built, or refused for what is, as far as its last words say, the same reason.
+fn is_alike(one: &Outcome, other: &Outcome) -> bool {
+    let words = |error: &String| error.rsplit(' ').take(3).map(str::to_owned).collect::<Vec<_>>();
+    one.as_ref().err().map(words) == other.as_ref().err().map(words)
+}
+
+#[test]
+fn generated_trees_come_out_as_kustomize_builds_them() {
+    let Some(mut kustomize) = Kustomize::of_the_lab() else { return };
+    let (trees, seed, show) = (asked("DIFFERENTIAL_TREES", TREES), asked("DIFFERENTIAL_SEED", 1), asked("DIFFERENTIAL_SHOW", 0));
+    let (mut built, mut crashed, mut counts, mut different) = (0, 0, BTreeMap::<Likeness, u64>::new(), Vec::new());
+    for seed in seed..seed + trees {
+        let tree = layers::tree(seed);
+        let theirs = kustomize.build(&tree);
+        let likeness = compare(&theirs, &ours(&tree));
+        // A crash says nothing of what is right.
+        if theirs.as_ref().is_err_and(|error| error.starts_with("panic: ")) {
+            crashed += 1;
+            continue;
+        }
+        built += u64::from(theirs.is_ok());
+        *counts.entry(likeness).or_default() += 1;
+        if likeness.is_difference() {
+            if show > 0 {
+                let small = if show > 1 {
+                    tree.clone()
+                } else {
+                    shrink::shrunk(&tree, &mut |tree| {
+                        let now = kustomize.build(tree);
+                        is_alike(&theirs, &now) && compare(&now, &ours(tree)) == likeness
+                    })
+                };
+                eprintln!("##### {seed} {likeness:?}\n{}", shown(&small, &kustomize.build(&small), &ours(&small)));
+            }
+            different.push(seed);
+        }
+    }
+    eprintln!("{trees} trees, of which kustomize builds {built} and crashes on {crashed}: {counts:?}");
+    assert!(different.is_empty(), "seeds of trees that come out otherwise: {different:?}");
+}

@@ -1,0 +1,231 @@
+//! Patches that are made of the objects that they change, so that most of them meet something.
+//! It must not know what comes of them.
+
+use serde_json::{Map, Value, json};
+
+use super::layers::{Known, Layer, Writer};
+use super::objects::{container, scalar};
+use super::random::Random;
+use super::write::document;
+
+/// Entries of `patches`.
+pub fn patches(writer: &mut Writer<'_>, layer: &mut Layer) {
+    for _ in 0..writer.random.between(1, 2) {
+        let known = writer.known(layer);
+        let is_strategic = writer.random.chance(60);
+        let patch = if is_strategic { strategic_patch(writer, &known) } else { operations(writer, &known) };
+        let content = document(writer.random, &patch);
+        let mut entry =
+            if writer.random.chance(50) { json!({"path": writer.file(layer, "p", content)}) } else { json!({"patch": content}) };
+        if !is_strategic || writer.random.chance(40) {
+            entry["target"] = target(writer.random, &known);
+        }
+        if writer.random.chance(10) {
+            entry["options"] = json!({"allowNameChange": true, "allowKindChange": writer.random.chance(50)});
+        }
+        layer.add("patches", entry);
+    }
+}
+
+/// Entries of `patchesStrategicMerge`.
+pub fn strategic(writer: &mut Writer<'_>, layer: &mut Layer) {
+    let known = writer.known(layer);
+    let patch = strategic_patch(writer, &known);
+    let content = document(writer.random, &patch);
+    let entry = if writer.random.chance(70) { writer.file(layer, "p", content) } else { content };
+    layer.add("patchesStrategicMerge", json!(entry));
+}
+
+/// Entries of `patchesJson6902`.
+pub fn json6902(writer: &mut Writer<'_>, layer: &mut Layer) {
+    let known = writer.known(layer);
+    let (group, version) = known.version().split_once('/').unwrap_or(("", known.version()));
+    let target = json!({"group": group, "version": version, "kind": known.kind(), "name": known.some_name(writer.random)});
+    let patch = operations(writer, &known);
+    let content = document(writer.random, &patch);
+    let entry = if writer.random.chance(50) {
+        json!({"target": target, "path": writer.file(layer, "p", content)})
+    } else {
+        json!({"target": target, "patch": content})
+    };
+    layer.add("patchesJson6902", entry);
+}
+
+/// A selector that means an object, and perhaps others.
+pub fn target(random: &mut Random, known: &Known) -> Value {
+    let mut target = Map::new();
+    let (group, version) = known.version().split_once('/').unwrap_or(("", known.version()));
+    let name = known.some_name(random);
+    let names = [name.to_owned(), format!("{}.*", &name[..1]), ".*".to_owned(), format!("{name}|db")];
+    let fields = [
+        ("kind", 80, known.kind().to_owned()),
+        ("name", 60, names[random.below(4)].clone()),
+        ("group", 20, group.to_owned()),
+        ("version", 20, version.to_owned()),
+        ("namespace", 8, "prod".to_owned()),
+        ("labelSelector", 8, random.pick(&["app=web", "tier", "app in (web,db)", "!x", "app!=web"]).to_owned()),
+        ("annotationSelector", 5, "app=web".to_owned()),
+    ];
+    for (field, percent, value) in fields {
+        if random.chance(percent) {
+            target.insert(field.to_owned(), json!(value));
+        }
+    }
+    Value::Object(target)
+}
+
+/// A strategic merge patch: part of the object, with other values.
+pub fn strategic_patch(writer: &mut Writer<'_>, known: &Known) -> Value {
+    let mut patch = thinned(writer, &known.object, 0);
+    if !patch.is_object() {
+        patch = json!({});
+    }
+    patch["apiVersion"] = known.object["apiVersion"].clone();
+    patch["kind"] = known.object["kind"].clone();
+    if !patch["metadata"].is_object() {
+        patch["metadata"] = json!({});
+    }
+    patch["metadata"]["name"] = json!(known.some_name(writer.random));
+    if let Some(namespace) = known.object["metadata"].get("namespace")
+        && writer.random.chance(80)
+    {
+        patch["metadata"]["namespace"] = namespace.clone();
+    }
+    if writer.random.chance(4) {
+        patch["$patch"] = json!(writer.random.pick(&["delete", "replace", "merge"]));
+    }
+    patch
+}
+
+/// Keys that say which item of a list is meant.
+const ITEM_KEYS: [&str; 7] = ["name", "containerPort", "port", "mountPath", "topologyKey", "whenUnsatisfiable", "protocol"];
+
+fn thinned(writer: &mut Writer<'_>, value: &Value, depth: usize) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut kept = Map::new();
+            for (key, value) in map {
+                let is_key = depth > 1 && ITEM_KEYS.contains(&key.as_str()) && writer.random.chance(93);
+                if is_key {
+                    kept.insert(key.clone(), value.clone());
+                } else if !(depth == 1 && value.is_null()) && writer.random.chance(45) {
+                    let value = changed(writer, value, depth);
+                    kept.insert(key.clone(), value);
+                }
+            }
+            extras(writer, &mut kept, depth);
+            Value::Object(kept)
+        }
+        Value::Array(items) => list(writer, items, depth),
+        other => writer.other_value(other),
+    }
+}
+
+fn changed(writer: &mut Writer<'_>, value: &Value, depth: usize) -> Value {
+    if writer.random.chance(7) { Value::Null } else { thinned(writer, value, depth + 1) }
+}
+
+/// What the object does not have.
+fn extras(writer: &mut Writer<'_>, map: &mut Map<String, Value>, depth: usize) {
+    // What kustomize knows of an object is among its annotations, and goes with them.
+    if map.values().all(Value::is_string) {
+        return;
+    }
+    if depth > 1 && writer.random.chance(5) {
+        let directive = writer.random.pick(&["delete", "replace", "merge"]);
+        map.insert("$patch".to_owned(), json!(directive));
+    }
+    if depth > 0 && writer.random.chance(8) {
+        let extra = writer.random.pick(&["extra", "more.dots", "a"]);
+        let value = if writer.random.chance(30) { json!({"in": {"ner": scalar(writer.random)}}) } else { scalar(writer.random) };
+        map.insert(extra.to_owned(), value);
+    }
+}
+
+fn list(writer: &mut Writer<'_>, items: &[Value], depth: usize) -> Value {
+    let mut kept = Vec::new();
+    for item in items {
+        if writer.random.chance(60) {
+            kept.push(thinned(writer, item, depth + 1));
+        }
+    }
+    if items.iter().any(|item| item.get("image").is_some()) && writer.random.chance(30) {
+        kept.push(container(writer.random));
+    }
+    if writer.random.chance(4) {
+        kept.push(json!({"$patch": "replace"}));
+    }
+    Value::Array(kept)
+}
+
+/// Without these, or with anything else in their place, hardly a step makes sense.
+const ESSENTIAL: [&str; 5] = ["/metadata", "/metadata/name", "/metadata/labels", "/metadata/annotations", "/spec"];
+
+/// A JSON patch.
+fn operations(writer: &mut Writer<'_>, known: &Known) -> Value {
+    let one = |writer: &mut Writer<'_>| {
+        let mut path = String::new();
+        let old = descend(writer.random, &known.object, &mut path);
+        let value = writer.other_value(&old);
+        let mut operation = writer.random.pick(&["add", "add", "replace", "replace", "remove", "test", "copy", "move"]);
+        if ESSENTIAL.contains(&path.as_str()) {
+            operation = "add";
+            path.push_str("/new");
+        }
+        match operation {
+            "remove" => json!({"op": operation, "path": path}),
+            "test" => json!({"op": operation, "path": path, "value": old}),
+            "copy" | "move" => json!({"op": operation, "from": path, "path": "/spec/copied"}),
+            "add" if writer.random.chance(40) => {
+                let end = writer.random.pick(&["new", "-", "0", "a~1b", "-1"]);
+                json!({"op": operation, "path": format!("{path}/{end}"), "value": value})
+            }
+            _ => json!({"op": operation, "path": path, "value": value}),
+        }
+    };
+    Value::Array((0..writer.random.between(1, 2)).map(|_| one(writer)).collect())
+}
+
+/// Some place in a value, as a JSON pointer.
+fn descend(random: &mut Random, value: &Value, path: &mut String) -> Value {
+    let depth = path.matches('/').count();
+    if depth > 0 && random.chance(20) {
+        return value.clone();
+    }
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            let keys: Vec<&String> = map.keys().filter(|key| depth > 0 || !matches!(key.as_str(), "kind" | "apiVersion")).collect();
+            let Some(key) = random.choose(&keys) else { return value.clone() };
+            path.push('/');
+            path.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            descend(random, &map[key.as_str()], path)
+        }
+        Value::Array(items) if !items.is_empty() => {
+            let at = random.below(items.len());
+            path.push_str(&format!("/{at}"));
+            descend(random, &items[at], path)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Some place in an object, as kustomize's `fieldPath` has it.
+pub fn field_path(random: &mut Random, object: &Value) -> String {
+    let mut pointer = String::new();
+    descend(random, object, &mut pointer);
+    let steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
+    let mut path = Vec::new();
+    let mut value = object;
+    for step in steps {
+        let item = value.as_array().and_then(|items| items.get(step.parse::<usize>().ok()?));
+        let name = item.and_then(|item| item.get("name")).and_then(Value::as_str);
+        path.push(match name {
+            Some(name) if random.chance(60) => format!("[name={name}]"),
+            _ if item.is_some() && random.chance(30) => "*".to_owned(),
+            _ if step.contains('.') && random.chance(50) => format!("[{step}]"),
+            _ => step.replace('.', "\\."),
+        });
+        value = item.or_else(|| value.get(&step)).unwrap_or(&Value::Null);
+    }
+    path.join(".")
+}
