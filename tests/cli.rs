@@ -101,8 +101,22 @@ fn what_cannot_be_explained_is_answered_with_what_came_near() -> Result {
     assert!(told.contains("no Deployment `wbe`") && told.contains("Deployment shop/web in apps/shop/base/web.yaml:"), "{told}");
     let told = refused(&["explain", "deployment/web", "spec.replica", "--repo", "examples/fleet"])?;
     assert!(told.contains("did you mean `replicas`?"), "{told}");
-    let told = refused(&["explain", "web", "--repo", "examples/fleet"])?;
-    assert!(told.contains("KIND/NAME"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn arguments_that_mean_nothing_together_are_a_wrong_use() -> Result {
+    let wrong = [
+        (&["explain", "web", "--repo", "examples/fleet"][..], "KIND/NAME"),
+        (&["diff", "examples/plain"], "two directories"),
+        (&["diff", "--live", "--repo", "examples/fleet", "HEAD", "HEAD"], "one side"),
+        (&["diff", "--repo", "examples/fleet", "--provider", "a", "--provider", "b", "--provider", "c"], "more than twice"),
+    ];
+    for (arguments, why) in wrong {
+        let output = plimsoll(arguments)?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && told.contains(why), "{told}");
+    }
     Ok(())
 }
 

@@ -280,6 +280,18 @@ struct Dev {
 /// Why a command failed, in words for the person who ran it.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
+/// Arguments that each are right, and together mean nothing.
+#[derive(Debug)]
+pub(crate) struct Misused(pub(crate) String);
+
+impl std::error::Error for Misused {}
+
+impl std::fmt::Display for Misused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; see --help", self.0)
+    }
+}
+
 /// Reads the arguments of the process, runs the command, and tells how it went.
 pub fn main() -> ExitCode {
     let Cli { log, colour, command } = Cli::parse();
@@ -295,7 +307,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             _ = writeln!(io::stderr(), "{}", told(&*error, &colour.of_talk()));
-            failed
+            if error.is::<Misused>() { ExitCode::from(2) } else { failed }
         }
     }
 }

@@ -13,7 +13,7 @@ use overlays::{Cache, Errors, Look, Object, Options, Origin};
 use serde_json::json;
 
 use crate::api::ClusterSpec;
-use crate::cli::{ColourArgs, Failure, OutputArg, RestrictorArg, key_value, print, runtime};
+use crate::cli::{ColourArgs, Failure, Misused, OutputArg, RestrictorArg, key_value, print, runtime};
 use crate::config::ClusterConfig;
 use crate::facts::Facts;
 use crate::local::{self, Place, View, Wanted};
@@ -95,7 +95,7 @@ impl Diff {
     fn sides(&self) -> Result<[Side; 2], Failure> {
         match (&self.repo, &self.directory, &self.before, &self.after) {
             (None, None, Some(before), Some(after)) => Ok([directory(before)?, directory(after)?]),
-            (None, None, ..) => Err("two directories are needed, or --repo or --kustomize; see --help".into()),
+            (None, None, ..) => Err(misused("two directories are needed, or --repo or --kustomize")),
             (Some(repo), ..) => self.revisions(&Place::of_repository(repo.clone()), |at| self.fleet(at)),
             (None, Some(directory), ..) => {
                 let place = Place::of_directory(directory)?;
@@ -107,7 +107,7 @@ impl Diff {
     /// What a cluster is compared with.
     fn only_side(&self) -> Result<Side, Failure> {
         if self.after.is_some() || self.is_of_two_clusters() {
-            return Err("with --live there is one side to name: a directory, or one revision of one".into());
+            return Err(misused("with --live there is one side to name: a directory, or one revision of one"));
         }
         let revision = self.before.as_deref();
         match (&self.repo, &self.directory, revision) {
@@ -157,7 +157,7 @@ impl Diff {
 
     fn fleet(&self, at: usize) -> Result<Wanted, Failure> {
         if let Some((key, _)) = self.facts().into_iter().find(|(_, values)| values.len() > 2) {
-            return Err(format!("--{key} is given more than twice; there are two sides").into());
+            return Err(misused(&format!("--{key} is given more than twice, and there are two sides")));
         }
         let [provider, region, environment, cluster] = self.facts().map(|(key, values)| (key, values.get(at).or(values.first())));
         let known = [provider, region, environment].into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.clone())));
@@ -170,6 +170,10 @@ impl Diff {
 fn directory(path: &str) -> Result<Side, Failure> {
     let place = Place::of_directory(std::path::Path::new(path))?;
     Ok(Side { name: path.to_owned(), tree: Box::new(place.files), wanted: Wanted::Directory(place.path) })
+}
+
+fn misused(why: &str) -> Failure {
+    Box::new(Misused(why.to_owned()))
 }
 
 /// Runs the command.

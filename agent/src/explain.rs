@@ -10,7 +10,7 @@ use overlays::{Cache, Errors, Look, Origin};
 use serde_json::{Value, json};
 
 use crate::blame::History;
-use crate::cli::{ColourArgs, Failure, FleetArgs, OutputArg, RestrictorArg, print};
+use crate::cli::{ColourArgs, Failure, FleetArgs, Misused, OutputArg, RestrictorArg, print};
 use crate::local::{self, Part, Place, View, Wanted};
 
 /// The arguments of `plimsoll explain`.
@@ -47,7 +47,7 @@ pub(crate) struct Explain {
 /// What is rendered does not render, or has no such object or field; or there is no history to blame.
 pub(crate) fn run(args: &Explain, colour: &ColourArgs) -> Result<(), Failure> {
     let (place, wanted) = args.fleet.subject(&args.directory)?;
-    let query = Query::new(&args.object, args.namespace.as_deref())?;
+    let query = Query::new(&args.object, args.namespace.as_deref()).map_err(Misused)?;
     let options = overlays::Options { restrict: args.load_restrictor.into(), ..overlays::Options::default() };
     let (explanation, part) = answer(&place, &wanted, &options, &query, &args.field)?;
     let history = if args.blame { Some(History::of(&place)?) } else { None };

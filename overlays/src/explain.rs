@@ -44,7 +44,7 @@ pub struct Explanation {
 pub struct Link {
     /// The field of a kustomization that asks for the step (`resources`, `patches`), the kind of its configuration, or what it is called.
     pub step: String,
-    /// Where the step is asked for; nowhere for what is done to every tree.
+    /// Where the step is asked for; nowhere for resources, which are where they are written, and for what is done to every tree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Origin>,
     /// What it changed.

@@ -71,7 +71,7 @@ impl Build<'_> {
         let in_file = |errors: Errors| Errors(errors.0.into_iter().map(|error| self.in_file(error, &layer.file)).collect());
         let mut objects = finished.map_err(in_file)?;
         provenance::write(&mut objects, wanted, options.strict);
-        self.watch_all(&mut objects, || watch::at_the_end("buildMetadata"));
+        self.watch_all(&mut objects, || watch::unasked("buildMetadata"));
         Ok((objects, layer.kustomization.metadata.annotations))
     }
 
@@ -83,11 +83,11 @@ impl Build<'_> {
         let Accumulated { mut objects, config, vars } = all;
         Step::Hash.apply(&mut objects, &self.schemas)?;
         let mut objects = objects.into_list();
-        self.watch_all(&mut objects, || watch::at_the_end("hash of the content"));
+        self.watch_all(&mut objects, || watch::unasked("hash of the content"));
         references::fix(&mut objects, &config)?;
-        self.watch_all(&mut objects, || watch::at_the_end("reference to a renamed object"));
+        self.watch_all(&mut objects, || watch::unasked("reference to a renamed object"));
         vars.resolve(&mut objects, &config.var_references)?;
-        self.watch_all(&mut objects, || watch::at_the_end("vars"));
+        self.watch_all(&mut objects, || watch::unasked("vars"));
         objects.retain(|object| object.annotation(LOCAL).is_none_or(|value| value == "false"));
         check(&objects)?;
         sort(&mut objects, sorting, options.order).map_err(|message| Error::new(Stage::Layer, message))?;
@@ -96,7 +96,7 @@ impl Build<'_> {
             object.set_files(files.clone());
             clean(object);
         }
-        self.watch_all(&mut objects, || watch::at_the_end("kustomize's own annotations"));
+        self.watch_all(&mut objects, || watch::unasked("kustomize's own annotations"));
         Ok(objects)
     }
 }

@@ -107,7 +107,7 @@ impl Build<'_> {
         let documents = self.source.documents(path, &blob)?;
         let found = objects(&documents, path);
         let mut found = found.map_err(|(message, mark)| self.source.place(Error::new(Stage::Object, message), path, mark))?;
-        self.watch_all(&mut found, || watch::asked("resources", path, Mark::default()));
+        self.watch_all(&mut found, || watch::unasked("resources"));
         Ok(found)
     }
 }

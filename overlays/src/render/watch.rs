@@ -34,8 +34,8 @@ pub(super) fn asked(step: &str, file: &RepoPath, mark: Mark) -> Cause {
     Cause { step: step.to_owned(), asked: Some(asked) }
 }
 
-/// What is done once, at the end, for the tree as a whole.
-pub(super) fn at_the_end(step: &str) -> Cause {
+/// What is written where its places are, or done once, at the end, for the tree as a whole.
+pub(super) fn unasked(step: &str) -> Cause {
     Cause { step: step.to_owned(), asked: None }
 }
 
