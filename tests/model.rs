@@ -249,6 +249,7 @@ async fn try_seed(seed: u64, seconds: u64) -> Result {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test has no other arguments")]
 async fn whatever_writers_do_is_told_and_put_right_across_restarts_of_the_api_server() -> Result {
     let seeds = std::env::var("MODEL_SEEDS").unwrap_or_else(|_| "1,2".to_owned());
     let seconds = std::env::var("MODEL_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
