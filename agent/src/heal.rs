@@ -17,7 +17,7 @@ use crate::baseline;
 use crate::cluster::{Applied, Applying, Refusal, Resource};
 use crate::drift::{self, Author, Difference, Mode, Policy};
 use crate::plan::{Plan, Wanted, Word};
-use crate::state::{Drift, Fate, Suspect};
+use crate::state::{Audit, Drift, Fate, Suspect};
 use crate::sync::deliver::{Item, Job};
 use crate::sync::{Error, Leader, Note, blocking};
 
@@ -28,6 +28,9 @@ const DELETED: &str = "deleted";
 
 /// How often an object is looked at again because somebody writes while it is healed; then it is written whatever it is.
 const LOOKS: usize = 5;
+
+/// How long an event may be on its way until an audit calls it missing.
+const LATE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// One object that is looked at.
 struct Case<'a> {
@@ -322,9 +325,9 @@ impl Leader {
 
     /// Asks the server what an apply would make of one object of which the watch says that all is well. `random`, from 0 to 1, chooses which.
     pub(crate) async fn audit(&self, random: f64) {
-        let Some((app, id, version)) = self.state.borrow().to_audit(random) else { return };
+        let Some((app, id)) = self.state.borrow().to_audit(random) else { return };
         match self.audited(&app, &id).await {
-            Ok(Some((seen, live))) => self.compare(&id, version.max(seen), &live),
+            Ok(Some((version, live))) => self.compare(&id, version, &live).await,
             Ok(None) => {}
             Err(refusal) => tracing::debug!(sync = %self.name, object = %id, %refusal, "Could not audit."),
         }
@@ -342,19 +345,16 @@ impl Leader {
         Ok(Some((seen, self.hands.dry_run(&resource, &body).await?)))
     }
 
-    /// If the object has not moved since, the watch must have told of whatever an apply would change.
-    fn compare(&self, id: &ObjectId, version: u64, live: &Value) {
-        let known = self.state.borrow().objects.get(id).is_some_and(|record| record.version == version && record.is_as_applied());
-        let same = self.state.borrow().objects.get(id).is_some_and(|record| record.baseline.live == drift::print(live).hash);
-        self.metrics.audited(if !known {
-            "moved"
-        } else if same {
-            "same"
-        } else {
-            "different"
-        });
-        if known && !same {
-            tracing::error!(sync = %self.name, object = %id, "Audit: an apply would change this object, and the watch has not told so. It is healed; please report this.");
+    /// If the object is what the watch has told of, an apply changes nothing; and what the server had to tell, it has told by now.
+    async fn compare(&self, id: &ObjectId, version: u64, live: &Value) {
+        let hash = drift::print(live).hash;
+        if self.state.borrow().audit(id, version, hash) == Audit::Late {
+            tokio::time::sleep(LATE).await;
+        }
+        let audit = self.state.borrow().audit(id, version, hash);
+        self.metrics.audited(audit.as_str());
+        if matches!(audit, Audit::Different | Audit::Late) {
+            tracing::error!(sync = %self.name, object = %id, "Audit: an apply would change this object, and the watch has not told so. It is looked at now; please report this.");
             self.state.borrow_mut().accuse(id, Timestamp::now());
             self.changed.notify_waiters();
         }

@@ -123,6 +123,30 @@ pub struct State {
     pub timeout: Duration,
 }
 
+/// What the comparison of an object with what an apply would make of it comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// An apply changes nothing.
+    Same,
+    /// The object has changed since, and the watch knows it.
+    Moved,
+    /// An apply changes something, and the watch has not told of this state of the object yet.
+    Late,
+    /// An apply changes something in the very state that the watch has told.
+    Different,
+}
+
+impl Audit {
+    /// The word in a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Moved => "moved",
+            Self::Late | Self::Different => "different",
+        }
+    }
+}
+
 /// What the watch saw of an object.
 #[derive(Clone, Debug, Default)]
 pub struct Sighting {
@@ -329,8 +353,8 @@ impl State {
         ids.iter().for_each(|id| self.suspects.put_off(id, now));
     }
 
-    /// An object of which all seems to be well: its app, its id, and its resourceVersion. `random`, from 0 to 1, chooses which.
-    pub fn to_audit(&self, random: f64) -> Option<(String, ObjectId, u64)> {
+    /// An object of which all seems to be well: its app and its id. `random`, from 0 to 1, chooses which.
+    pub fn to_audit(&self, random: f64) -> Option<(String, ObjectId)> {
         let settled = |app: &str| self.apps.get(app).is_some_and(|app| app.stage == Stage::Delivered && app.failures.is_empty());
         let quiet = |id: &ObjectId| !self.suspects.has(id) && !self.drifts.has(id);
         let well =
@@ -344,7 +368,21 @@ impl State {
         )]
         let place = (count as f64 * random.clamp(0.0, 1.0)) as usize;
         let (id, record) = self.objects.iter().filter(well).nth(place.min(count.saturating_sub(1)))?;
-        Some((record.app().to_string(), id.clone(), record.version))
+        Some((record.app().to_string(), id.clone()))
+    }
+
+    /// What an audit comes to: an apply on an object at this resourceVersion would give it this projection hash.
+    pub fn audit(&self, id: &ObjectId, version: u64, hash: u64) -> Audit {
+        match self.objects.get(id) {
+            Some(record) if !self.suspects.has(id) && !self.drifts.has(id) && record.version <= version => {
+                match record.baseline.live == hash {
+                    true => Audit::Same,
+                    false if record.version < version => Audit::Late,
+                    false => Audit::Different,
+                }
+            }
+            _ => Audit::Moved,
+        }
     }
 
     /// An audit has found that an object is not as it seems.
@@ -880,5 +918,16 @@ mod tests {
         };
         assert_eq!(again(COMMIT), 2, "a second try of the same commit takes nothing back");
         assert_eq!(again("second"), 0);
+    }
+
+    #[test]
+    fn an_audit_believes_the_watch_only_if_it_has_told_of_the_very_state_that_was_compared() {
+        let state = delivered(&[("a", Health::Current)]);
+        let table =
+            [((1, 1), Audit::Same), ((1, 2), Audit::Different), ((2, 1), Audit::Same), ((2, 2), Audit::Late), ((0, 2), Audit::Moved)];
+        for ((version, hash), expected) in table {
+            assert_eq!(state.audit(&id("a"), version, hash), expected, "version {version}, hash {hash}");
+        }
+        assert_eq!(state.audit(&id("gone"), 1, 1), Audit::Moved);
     }
 }
