@@ -387,8 +387,11 @@ fn in_the_way(refusal: &Refusal) -> Option<&str> {
 /// The fields that differ, each with who holds it now, of those that count.
 fn fields(differences: Vec<Difference>, drifted: &Value, counts: impl Fn(&[String], Option<&str>) -> bool) -> Vec<DriftField> {
     let told = differences.into_iter().filter_map(|difference| {
-        let author =
-            if difference.is_order { Author::Traceless } else { drift::author(&difference.path, difference.is.is_none(), drifted) };
+        let author = match drift::author(&difference.path, difference.is.is_none(), drifted) {
+            // Who holds an item of a list by an update need not have moved it; an apply says where each of its items is.
+            Author::Manager { operation, .. } if difference.is_order && operation != "Apply" => Author::Traceless,
+            author => author,
+        };
         counts(&difference.path, author.manager()).then(|| field(difference, &author))
     });
     told.collect()
