@@ -4,7 +4,7 @@
 //!
 //! The managed fields alone do not tell: a value may change while our entry in them stays as it is (an order, an admission of somebody else's
 //! write, a conversion, a forgery), and an entry may change while every value stays. So the live values are looked at, at exactly the paths that
-//! our entry lists: [`print`] makes a hash of them, [`differences`] names them, [`author`] reads from the other entries who holds them now.
+//! our entry lists: [`print()`] makes a hash of them, [`differences`] names them, [`author()`] reads from the other entries who holds them now.
 
 mod author;
 mod difference;
