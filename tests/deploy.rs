@@ -92,8 +92,13 @@ async fn apply_in_one_go(cluster: &Cluster, yaml: &str) -> Result {
 }
 
 async fn agent(cluster: &Cluster, identity: &str) -> Result<Agent> {
-    let options =
-        AgentOptions { binary: PLIMSOLL.into(), identity: identity.to_owned(), cluster_name: "fresh".to_owned(), namespace: None };
+    let options = AgentOptions {
+        binary: PLIMSOLL.into(),
+        identity: identity.to_owned(),
+        cluster_name: "fresh".to_owned(),
+        namespace: None,
+        audit: None,
+    };
     Agent::start(cluster, options).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Result, Site, World};
+use harness::{Result, Site, Trouble, World, until};
 use serde_json::{Value, json};
 
 use crate::failure::config_map;
@@ -179,4 +179,40 @@ async fn an_agent_that_is_killed_in_the_middle_of_healing_is_followed_by_one_tha
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn an_audit_finds_what_no_event_has_told_and_nothing_else() -> Result {
+    let world = World::of(AGENT).audit("1s").file("a.yaml", &config_map("a", "1")).file("b.yaml", &config_map("b", "1")).start().await?;
+    world.until_status(&world.first, "success").await?;
+    let (site, agent) = (world.site(), world.site().agent());
+    let audits = async |outcome: &str| agent.metric("plimsoll_audits_total", &format!("outcome=\"{outcome}\"")).await;
+    until("some audits", Duration::from_secs(30), async || match audits("same").await? {
+        count if count < 3.0 => Err(Trouble::new(format!("{count} so far"))),
+        _ => Ok(()),
+    })
+    .await?;
+    assert_eq!(audits("different").await?, 0.0, "{}", agent.log());
+    // From now on an apply would make something else of the object. That is no event of it.
+    site.cluster.apply(&rewriting(&site.namespace)).await?;
+    until("an audit to find it", Duration::from_secs(40), async || match audits("different").await? {
+        0.0 => Err(Trouble::new("none has")),
+        _ => Ok(()),
+    })
+    .await?;
+    assert!(agent.log().contains("Audit: an apply would change this object, and the watch has not told so."), "{}", agent.log());
+    Ok(())
+}
+
+/// A policy of this test's namespace alone: the cluster is shared.
+fn rewriting(namespace: &str) -> String {
+    format!(
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata: {{name: rewrite-{namespace}}}\nspec:\n  \
+         failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    \
+         resourceRules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}}]\n  \
+         mutations:\n  - patchType: ApplyConfiguration\n    applyConfiguration: {{expression: \"Object{{data: {{'value': 'rewritten'}}}}\"}}\n---\n\
+         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicyBinding\nmetadata: {{name: rewrite-{namespace}}}\nspec:\n  \
+         policyName: rewrite-{namespace}\n  \
+         matchResources: {{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}}}\n"
+    )
 }

@@ -60,69 +60,71 @@ fn files() -> Vec<(String, String)> {
     all.map(|(kind, n)| (format!("apps/app-{}/{}-{n}.yaml", n % 5, kind.to_lowercase()), object(kind, n))).collect()
 }
 
-/// The next change: the object, what is sent, and what is to be told of it.
-fn next(random: &mut Random, count: usize) -> (&'static str, &'static str, String, Value, &'static str, String) {
-    let x = format!("x{count}");
+/// A change that is to be made.
+struct Change {
+    api_version: &'static str,
+    kind: &'static str,
+    name: String,
+    /// What is sent; nothing to delete the object.
+    patch: Value,
+    field: &'static str,
+    /// What is to be told of it; empty where nothing of ours changes.
+    words: String,
+}
+
+/// The next change; `x` is a value that no other change has.
+fn next(random: &mut Random, x: &str) -> Change {
     match random.below(12) {
-        0..=3 => {
-            let name = format!("c{}", random.below(20));
-            match random.below(5) {
-                0 => ("v1", "ConfigMap", name, json!({"data": {"a": x}}), "data.a", format!("data.a 1 → {x}")),
-                1 => ("v1", "ConfigMap", name, json!({"data": {"b": null}}), "data.b", "data.b 2 → removed".to_owned()),
-                2 => ("v1", "ConfigMap", name, json!({"data": {"foreign": x}}), "", String::new()),
-                3 => (
-                    "v1",
-                    "ConfigMap",
-                    name,
-                    json!({"metadata": {"labels": {"tier": x}}}),
-                    "metadata.labels.tier",
-                    format!("metadata.labels.tier web → {x}"),
-                ),
-                _ => ("v1", "ConfigMap", name, Value::Null, "deleted", "deleted".to_owned()),
-            }
-        }
-        4..=5 => {
-            ("v1", "Secret", format!("s{}", random.below(5)), json!({"stringData": {"k": x}}), "data.k", "data.k **** → ****".to_owned())
-        }
-        6..=8 => {
-            let name = format!("v{}", random.below(10));
-            match random.below(2) {
-                0 => {
-                    let patch = json!({"spec": {"ports": [{"name": "http", "port": 80, "targetPort": x}]}});
-                    ("v1", "Service", name, patch, "targetPort", format!("spec.ports[port=80,protocol=TCP].targetPort 8080 → {x}"))
-                }
-                _ => (
-                    "v1",
-                    "Service",
-                    name,
-                    json!({"spec": {"selector": {"app": x}}}),
-                    "spec.selector.app",
-                    format!("spec.selector.app web → {x}"),
-                ),
-            }
-        }
-        _ => {
-            let name = format!("d{}", random.below(15));
-            match random.below(3) {
-                0 => {
-                    let replicas = 2 + random.below(4);
-                    (
-                        "apps/v1",
-                        "Deployment",
-                        name,
-                        json!({"spec": {"replicas": replicas}}),
-                        "spec.replicas",
-                        format!("spec.replicas 1 → {replicas}"),
-                    )
-                }
-                1 => ("apps/v1", "Deployment", name, json!({"metadata": {"annotations": {"note": x}}}), "", String::new()),
-                _ => {
-                    let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": x}]}}}});
-                    ("apps/v1", "Deployment", name, patch, "image", format!("spec.template.spec.containers[name=c].image i:1 → {x}"))
-                }
-            }
-        }
+        0..=3 => of_config_map(random, x),
+        4..=5 => of_secret(random, x),
+        6..=8 => of_service(random, x),
+        _ => of_deployment(random, x),
     }
+}
+
+fn of_config_map(random: &mut Random, x: &str) -> Change {
+    let name = format!("c{}", random.below(20));
+    let (patch, field, words) = match random.below(5) {
+        0 => (json!({"data": {"a": x}}), "data.a", format!("data.a 1 → {x}")),
+        1 => (json!({"data": {"b": null}}), "data.b", "data.b 2 → removed".to_owned()),
+        2 => (json!({"data": {"foreign": x}}), "", String::new()),
+        3 => (json!({"metadata": {"labels": {"tier": x}}}), "metadata.labels.tier", format!("metadata.labels.tier web → {x}")),
+        _ => (Value::Null, "deleted", "deleted".to_owned()),
+    };
+    Change { api_version: "v1", kind: "ConfigMap", name, patch, field, words }
+}
+
+fn of_secret(random: &mut Random, x: &str) -> Change {
+    let (name, patch, words) = (format!("s{}", random.below(5)), json!({"stringData": {"k": x}}), "data.k **** → ****".to_owned());
+    Change { api_version: "v1", kind: "Secret", name, patch, field: "data.k", words }
+}
+
+fn of_service(random: &mut Random, x: &str) -> Change {
+    let name = format!("v{}", random.below(10));
+    let (patch, field, words) = match random.below(2) {
+        0 => {
+            let patch = json!({"spec": {"ports": [{"name": "http", "port": 80, "targetPort": x}]}});
+            (patch, "targetPort", format!("spec.ports[port=80,protocol=TCP].targetPort 8080 → {x}"))
+        }
+        _ => (json!({"spec": {"selector": {"app": x}}}), "spec.selector.app", format!("spec.selector.app web → {x}")),
+    };
+    Change { api_version: "v1", kind: "Service", name, patch, field, words }
+}
+
+fn of_deployment(random: &mut Random, x: &str) -> Change {
+    let name = format!("d{}", random.below(15));
+    let (patch, field, words) = match random.below(3) {
+        0 => {
+            let replicas = 2 + random.below(4);
+            (json!({"spec": {"replicas": replicas}}), "spec.replicas", format!("spec.replicas 1 → {replicas}"))
+        }
+        1 => (json!({"metadata": {"annotations": {"note": x}}}), "", String::new()),
+        _ => {
+            let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": x}]}}}});
+            (patch, "image", format!("spec.template.spec.containers[name=c].image i:1 → {x}"))
+        }
+    };
+    Change { api_version: "apps/v1", kind: "Deployment", name, patch, field, words }
 }
 
 /// Changes objects until the time is over; notes what was changed.
@@ -136,7 +138,7 @@ async fn meddle(site: &Site, seed: u64, seconds: u64) -> Result<Vec<Edit>> {
             site.cluster.kill();
             site.cluster.restart()?;
         }
-        let (api_version, kind, name, patch, field, words) = next(&mut random, edits.len());
+        let Change { api_version, kind, name, patch, field, words } = next(&mut random, &format!("x{}", edits.len()));
         let manager = format!("writer-{}", random.below(3));
         let edited = edit(site, (api_version, kind, &name), &manager, &patch).await;
         let certain = edited.is_ok();

@@ -112,6 +112,7 @@ pub(crate) struct Led {
 }
 
 /// What opens the repository and the forge; read again when it is refused, for it may have been rotated.
+#[derive(Default)]
 struct Keys {
     credentials: RefCell<Credentials>,
     access: RefCell<Access>,
@@ -153,6 +154,17 @@ fn hands(cluster: &Cluster, key: &Key, sync: &Sync) -> Result<Cluster, Problem> 
         Some(name) => cluster.acting_as(&key.namespace, name)?,
         None => cluster.clone(),
     })
+}
+
+/// What an earlier process has left: what is there, and how it was when it was applied.
+fn recalled(owned: Vec<Record>, kept: Baselines) -> State {
+    let mut state = State::default();
+    for record in owned {
+        let id = record.id.clone();
+        state.seen(sighting(record), None, Timestamp::now());
+        state.remember(&id, kept.get(&id));
+    }
+    State { kept, ..state }
 }
 
 fn sighting(record: Record) -> Sighting {
@@ -209,17 +221,15 @@ impl Agent {
         let inventory = Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))?;
         let cluster = self.cluster.fenced(fence.clone());
         let hands = hands(&cluster, key, sync)?;
-        let mut state = State { timeout: times.timeout, suspended: sync.spec.suspend, ..State::default() };
-        state.cluster = ClusterSpec { name: Some(facts.name.clone()), labels: facts.labels.clone() };
         let applyset = applyset_id(&key.namespace, &key.name);
         let (watched, kinds) = mpsc::unbounded_channel();
         let kept = Baselines::decode(&cluster.baselines(sync).await?);
-        for record in owned(&hands, &applyset, &inventory, &watched).await? {
-            let id = record.id.clone();
-            state.seen(sighting(record), None, Timestamp::now());
-            state.remember(&id, kept.get(&id));
-        }
-        state.kept.clone_from(&kept);
+        let state = State {
+            timeout: times.timeout,
+            suspended: sync.spec.suspend,
+            cluster: ClusterSpec { name: Some(facts.name.clone()), labels: facts.labels.clone() },
+            ..recalled(owned(&hands, &applyset, &inventory, &watched).await?, kept)
+        };
         let context = self.context(key, sync, &facts.name);
         let default_namespace = sync.spec.target_namespace.clone().unwrap_or_else(|| key.namespace.clone());
         let (flight, gate) = sync::limits();
@@ -251,7 +261,7 @@ impl Agent {
             kept: Cell::new(0),
         };
         let identity = self.config.identity.clone();
-        let keys = Keys { credentials: RefCell::new(credentials), access, access_changed: Notify::new(), access_refused: Notify::new() };
+        let keys = Keys { credentials: RefCell::new(credentials), access, ..Keys::default() };
         let audit = (!self.config.audit.is_zero()).then_some(self.config.audit);
         Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys, next_look }, kinds))
     }

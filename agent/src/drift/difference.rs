@@ -117,9 +117,9 @@ impl Walk {
     }
 
     fn note(&mut self, was: Option<&Value>, is: Option<&Value>) {
-        let hidden = self.secret && self.path.first().is_some_and(|first| first == "f:data" || first == "f:stringData");
-        let shown = |value: &Value| if hidden { "****".to_owned() } else { shown(value) };
-        self.push(was.map(shown), is.map(shown));
+        let shown = |value: &Value| shown(value, self.secret, &self.path);
+        let (was, is) = (was.map(shown), is.map(shown));
+        self.push(was, is);
     }
 
     fn push(&mut self, was: Option<String>, is: Option<String>) {
@@ -129,9 +129,10 @@ impl Walk {
     }
 }
 
-/// A value in few characters.
-pub(super) fn shown(value: &Value) -> String {
+/// A value in few characters; `secret` is whether it is a Secret's, of which nothing is shown that it keeps.
+pub(super) fn shown(value: &Value, secret: bool, path: &[String]) -> String {
     match value {
+        _ if secret && path.first().is_some_and(|first| first == "f:data" || first == "f:stringData") => "****".to_owned(),
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),
         Value::String(text) => cut(text),
         other => cut(&other.to_string()),

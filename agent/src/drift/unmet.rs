@@ -85,8 +85,7 @@ impl Walk {
     }
 
     fn note(&mut self, was: &Value, is: Option<&Value>) {
-        let hidden = self.secret && self.path.first().is_some_and(|first| first == "f:data" || first == "f:stringData");
-        let shown = |value: &Value| if hidden { "****".to_owned() } else { shown(value) };
+        let shown = |value: &Value| shown(value, self.secret, &self.path);
         self.found.push(Difference { path: self.path.clone(), was: Some(shown(was)), is: is.map(shown), is_order: false });
     }
 }

@@ -27,6 +27,8 @@ pub struct AgentOptions {
     pub cluster_name: String,
     /// The namespace that it serves the Syncs of; all where there is none.
     pub namespace: Option<String>,
+    /// How often it audits an object, as `1s`; as it does by itself where none is said.
+    pub audit: Option<String>,
 }
 
 /// An agent process, with nothing of the cluster but a ServiceAccount's token.
@@ -58,6 +60,7 @@ impl Agent {
         run.args(["--cluster-name", &self.options.cluster_name]).arg("--cache-dir").arg(self.directory.path().join("cache"));
         run.args(["--listen", &format!("127.0.0.1:{}", self.port), "--hook-listen", &format!("127.0.0.1:{}", self.hook_port)]);
         run.args(self.options.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
+        run.args(self.options.audit.iter().flat_map(|every| ["--audit", every]));
         run
     }
 

@@ -81,6 +81,7 @@ pub struct WorldOptions {
     hook: bool,
     options: ClusterOptions,
     progress: Box<dyn Fn(&str) + Send + Sync>,
+    audit: Option<String>,
 }
 
 /// A repository on a forge, clusters, and agents.
@@ -123,6 +124,7 @@ impl World {
             spec,
             private: false,
             hook: false,
+            audit: None,
             options: ClusterOptions::default(),
             progress: Box::new(|_| ()),
         }
@@ -365,6 +367,13 @@ impl WorldOptions {
         self
     }
 
+    /// How often its agents audit an object, as `1s`.
+    #[must_use]
+    pub fn audit(mut self, every: &str) -> Self {
+        self.audit = Some(every.to_owned());
+        self
+    }
+
     /// A file of the first commit.
     #[must_use]
     pub fn file(mut self, path: &str, text: &str) -> Self {
@@ -440,6 +449,7 @@ impl WorldOptions {
             identity: format!("{}-{}-{number}", site.name, site.namespace),
             cluster_name: site.name.clone(),
             namespace: shared.then(|| site.namespace.clone()),
+            audit: self.audit.clone(),
         }
     }
 
