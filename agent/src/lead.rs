@@ -257,6 +257,7 @@ impl Agent {
             gate,
             pen: tokio::sync::Mutex::default(),
             shop: RefCell::default(),
+            choices: RefCell::default(),
             live: RefCell::default(),
             healing: RefCell::default(),
             policy,

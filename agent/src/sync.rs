@@ -23,7 +23,7 @@ use crate::api;
 use crate::cluster::{self, Cluster, Mark, Refusal, Resource};
 use crate::drift::{Freeze, Policy};
 use crate::facts::Facts;
-use crate::fleet::{self, App, AppError, Root};
+use crate::fleet::{self, App, AppError, Choices, Root};
 use crate::git::{self, CommitId, Reference, Revision};
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
@@ -135,6 +135,8 @@ pub struct Leader {
     pub pen: tokio::sync::Mutex<()>,
     /// The files of a revision, and what was parsed of them.
     pub(crate) shop: RefCell<Shop>,
+    /// What was chosen for the apps of the last revision.
+    pub choices: RefCell<Choices>,
     /// What is live, or on its way: what an object is healed to.
     pub live: RefCell<Option<Live>>,
     /// Apps of which objects are being healed; none of them is brought meanwhile.
@@ -206,12 +208,14 @@ impl Leader {
     /// Finds the apps of the revision, and which of them have something to do.
     async fn survey(&self, revision: &Revision, cause: Cause) -> Result<Course, Error> {
         let (source, facts, spec, wanted) = (self.source.borrow().clone(), self.facts.clone(), self.sync.spec.clone(), revision.clone());
-        let (tree, fleet) = blocking(move || {
+        let mut choices = self.choices.take();
+        let (tree, fleet, choices) = blocking(move || {
             let tree = source.tree(&wanted)?;
-            let fleet = read_fleet(&*tree, &spec).map(|fleet| (fleet.apps(&*tree, &facts), fleet.prune()));
-            Ok::<_, git::Error>((tree, fleet))
+            let fleet = read_fleet(&*tree, &spec).map(|fleet| (fleet.apps_again(&*tree, &facts, &mut choices), fleet.prune()));
+            Ok::<_, git::Error>((tree, fleet, choices))
         })
         .await??;
+        self.choices.replace(choices);
         let (apps, errors, prune_allowed) = match fleet {
             Ok(((apps, errors), prune_allowed)) => (apps, errors, prune_allowed),
             Err(errors) => (Vec::new(), errors.0.into_iter().map(|error| AppError { app: None, error }).collect(), false),
