@@ -18,5 +18,6 @@ mod interruption;
 mod model;
 mod pods;
 mod refusal;
+mod remote;
 mod sync;
 mod tidy;

@@ -3,6 +3,7 @@
 //! Read [`Leader::sync`] from top to bottom; each line is a stage. Decisions are made in the pure files (`fleet`, `plan`, `state`, `health`);
 //! here they are carried out. Events that come in while a sync runs go into the same [`State`], so nothing here may hold it across an await.
 
+mod bases;
 pub(crate) mod deliver;
 mod prune;
 
@@ -280,6 +281,7 @@ impl Leader {
         if let Some(shop) = Arc::into_inner(course.workshop) {
             *self.cache.borrow_mut() = Some(shop.into_inner().unwrap_or_else(PoisonError::into_inner).1);
         }
+        self.keep_bases();
         let mut state = self.state.borrow_mut();
         state.syncing = false;
         state.applied_at.get_or_insert_with(Timestamp::now);

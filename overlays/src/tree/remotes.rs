@@ -36,9 +36,21 @@ impl Remotes {
         Ok(())
     }
 
-    /// Forgets those at whose path `is_needed` says no.
-    pub fn keep(&self, is_needed: impl Fn(&RepoPath) -> bool) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|brought| is_needed(&brought.at));
+    /// Whether the repository of `remote` is here, at its reference.
+    pub fn has(&self, remote: &Remote) -> bool {
+        self.find(|brought| brought.remote.is_in_same_repository(remote)).is_some()
+    }
+
+    /// Forgets those of which `is_needed`, given the path in the tree and the URL, says no.
+    pub fn keep(&self, is_needed: impl Fn(&RepoPath, &str) -> bool) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|brought| is_needed(&brought.at, &brought.remote.url));
+    }
+
+    /// The paths in the tree of those that hold one of `paths`.
+    pub fn holding(&self, paths: &[RepoPath]) -> Vec<RepoPath> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let holds = |at: &RepoPath| paths.iter().any(|path| path.is_within(at));
+        all.iter().map(|brought| &brought.at).filter(|at| holds(at)).cloned().collect()
     }
 
     /// How many there are.
@@ -146,7 +158,7 @@ mod tests {
         assert_eq!((tree.brought(&at), tree.brought(&path("app"))), (Some((base.clone(), path("deploy"))), None));
         assert_eq!(tree.kind(&path("app/b.yaml")).unwrap(), Some(Kind::File));
         assert_eq!(tree.remote(&remote("https://h/o/r//deploy?ref=v2")).unwrap(), None);
-        remotes.keep(|_| false);
+        remotes.keep(|_, _| false);
         assert_eq!(tree.remote(&base).unwrap(), None);
     }
 
