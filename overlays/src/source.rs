@@ -144,17 +144,19 @@ impl<'a> Source<'a> {
 
     /// The fewest paths that cover all that was read.
     pub(crate) fn inputs(&self) -> Vec<RepoPath> {
-        let mut paths: Vec<RepoPath> = Vec::new();
+        let mut paths: Vec<(RepoPath, Option<RepoPath>)> = Vec::new();
         // A path that leads through a link is not covered by the directory that holds the link.
         let covers = |have: &RepoPath, path: &RepoPath| {
             path.is_within(have) && !self.linked.iter().any(|link| link != have && link.is_within(have) && path.is_within(link))
         };
         for path in self.layers.iter().chain(&self.others).chain(&self.linked).collect::<BTreeSet<_>>() {
-            if !paths.iter().any(|have| covers(have, path)) {
-                paths.push(path.clone());
+            // Nor is what is of another repository by anything of this one.
+            let of = self.repository(path);
+            if !paths.iter().any(|(have, other)| of == *other && covers(have, path)) {
+                paths.push((path.clone(), of));
             }
         }
-        paths
+        paths.into_iter().map(|(path, _)| path).collect()
     }
 
     /// What a path leads to, and where: a layer or file that is reached through a link is where the link leads, as in kustomize.
@@ -186,12 +188,16 @@ impl<'a> Source<'a> {
     /// It leads out of the repository, or can be no path at all.
     pub(crate) fn join(&self, layer: &RepoPath, name: &str) -> Result<RepoPath, Error> {
         let path = layer.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
-        let repository = |path: &RepoPath| self.tree.brought(path).and_then(|(remote, _)| remote.mount());
-        if repository(layer) == repository(&path) {
+        if self.repository(layer) == self.repository(&path) {
             return Ok(path);
         }
         let message = format!("`{name}` leads out of the repository that its kustomization is in");
         Err(Error::new(Stage::Layer, message).code_is(Code::PathForbidden).hint("name what is in another repository by its URL"))
+    }
+
+    /// The root of the remote base that a path is of.
+    fn repository(&self, path: &RepoPath) -> Option<RepoPath> {
+        self.tree.brought(path).and_then(|(remote, _)| remote.mount())
     }
 
     /// Where a remote base is, if it was brought.
