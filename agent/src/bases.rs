@@ -227,7 +227,8 @@ impl Bases {
         kept.sort();
         let mut bytes: u64 = kept.iter().map(|(_, _, bytes)| bytes).sum();
         for (_, path, size) in kept {
-            if bytes + LIMITS.pack > KEPT && path != place.directory && !used.contains(&path) && fs::remove_dir_all(&path).is_ok() {
+            let is_idle = path != place.directory && !used.contains(&path) && is_free(&path);
+            if bytes + LIMITS.pack > KEPT && is_idle && fs::remove_dir_all(&path).is_ok() {
                 bytes -= size;
             }
         }
@@ -276,6 +277,11 @@ impl Place {
         file.write_all(all.as_bytes())?;
         file.persist(self.directory.join("tags")).map(drop).map_err(|error| error.error)
     }
+}
+
+/// Whether nobody brings anything into a directory at this time.
+fn is_free(directory: &Path) -> bool {
+    File::open(directory.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 /// The tags that are written down, each with its commit.
