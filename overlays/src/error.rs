@@ -202,7 +202,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Problem(problem) => f.write_str(&problem.message),
-            Self::Missing(remote) => write!(f, "rendering reads no network, and the remote base {remote} is missing"),
+            Self::Missing(remote) => write!(f, "the remote base {remote} is missing, for rendering reads no network"),
         }
     }
 }
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(
             errors.to_string(),
             "error: unknown field `resorces`\n  --> base/kustomization.yaml:12:3\n   |\n12 |   resorces: []\n   |   ^\nhelp: did you mean `resources`?\n\n\
-             error: rendering reads no network, and the remote base https://example.com/base at v1 is missing\n --> base/kustomization.yaml:2:3\n\
+             error: the remote base https://example.com/base at v1 is missing, for rendering reads no network\n --> base/kustomization.yaml:2:3\n\
              help: vendor the base into the repository and name its directory\n"
         );
     }

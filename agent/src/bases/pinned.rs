@@ -42,7 +42,7 @@ impl Permit {
     /// Why not, at the place that names the base.
     pub fn allows(&self, remote: &Remote, server: Option<&Server>) -> Result<(), Error> {
         if *self == Self::Nobody {
-            let message = format!("rendering reads no network, and the remote base {remote} is missing");
+            let message = format!("the remote base {remote} is missing, for rendering reads no network");
             let host = server.map_or_else(|| "a host".to_owned(), |server| format!("`{server}`"));
             let hint = format!(
                 "bring it with `--allow-remote` (the agent: list {host} in `spec.remoteBases.hosts` of the Sync), or vendor it into the repository"
