@@ -10,6 +10,7 @@ mod drift_command;
 mod examples;
 mod facts;
 mod failure;
+mod faults;
 mod forge;
 mod git;
 mod ground;
