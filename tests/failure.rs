@@ -115,7 +115,11 @@ const KUSTOMIZATIONS: &[Case<'static>] = &[
     Case {
         name: "remote base",
         files: &[(KUSTOMIZATION, "resources: [github.com/example/base//deploy?ref=v1]\n")],
-        said: &["a remote base is missing: github.com/example/base//deploy at v1", "vendor the base"],
+        said: &[
+            "the remote base https://github.com/example/base//deploy at v1 is missing",
+            "apps/bad/kustomization.yaml:1:13",
+            "`spec.remoteBases.hosts`",
+        ],
     },
     Case {
         name: "missing file",

@@ -9,7 +9,7 @@ use overlays::tree::Tree as _;
 use plimsoll::git::{CommitId, Credentials, Error, Git, Limits, Reference, Revision};
 use plimsoll::secret::{SafeUrl, Secret};
 
-mod server;
+pub(crate) mod server;
 
 use server::{Manner, Server};
 
@@ -53,7 +53,7 @@ impl Ground {
     }
 }
 
-fn parent(repository: &Repository) -> PathBuf {
+pub(crate) fn parent(repository: &Repository) -> PathBuf {
     repository.directory().parent().map(Path::to_owned).unwrap_or_default()
 }
 

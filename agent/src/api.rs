@@ -95,6 +95,19 @@ pub struct SyncSpec {
     /// Times in which nothing is changed: commits wait, and drift is only told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<FreezeSpec>,
+    /// Bases in other repositories, which kustomizations name by URL. Without it none is brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_bases: Option<RemoteBasesSpec>,
+}
+
+/// Bases in other repositories. They are brought if they are pinned: by a commit or a tag.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteBasesSpec {
+    /// Where they may come from: `github.com`, `git.example:8443`, or, where nothing is protected on the way, `http://git.example:3000`. Who writes
+    /// the repository chooses what the agent asks these hosts for; at the host of `url`, with its credentials.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// A time that comes again every week in which nothing is changed.

@@ -13,9 +13,11 @@ use overlays::path::RepoPath;
 use overlays::{Cache, Errors, Look, Options, Order, Restriction};
 
 use crate::api::ClusterSpec;
+use crate::bases::{Bases, Permit, pinned};
 use crate::config::{AgentConfig, ClusterConfig, LogConfig, LogFormat};
 use crate::facts::Facts;
 use crate::fleet::Root;
+use crate::git::Credentials;
 use crate::local::{self, Place, Wanted};
 use crate::{agent, dev, diff, drift_command, explain, install};
 
@@ -163,6 +165,30 @@ impl ColourArgs {
     }
 }
 
+/// Whether bases in other repositories are brought.
+#[derive(Args, Debug)]
+pub(crate) struct RemoteArgs {
+    /// Bring the remote bases that kustomizations name by URL, from these hosts only if any are given, as `github.com,http://localhost:3000`. They must be
+    /// pinned, by a commit or a tag; what was brought once is kept, and needs no network again.
+    #[arg(long, value_name = "HOSTS", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = pinned::ANY)]
+    allow_remote: Option<Vec<String>>,
+    /// Where remote bases are kept, in place of `plimsoll/bases` in the user's cache directory.
+    #[arg(long, env = "PLIMSOLL_CACHE_DIR", value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
+    cache_home: Option<PathBuf>,
+}
+
+impl RemoteArgs {
+    /// What may be brought, and is kept between commands.
+    pub(crate) fn bases(&self) -> Bases {
+        let permit = self.allow_remote.as_ref().map_or(Permit::Nobody, |hosts| Permit::of_person(hosts));
+        let home = || self.cache_home.clone().filter(|path| path.is_absolute()).or_else(|| Some(std::env::home_dir()?.join(".cache")));
+        let kept = self.cache_dir.clone().or_else(|| Some(home()?.join("plimsoll"))).unwrap_or_else(std::env::temp_dir);
+        Bases::new(permit, kept.join("bases"), None, Credentials::default())
+    }
+}
+
 /// A fleet, and what the cluster is that is asked about.
 #[derive(Args, Debug)]
 pub(crate) struct FleetArgs {
@@ -229,6 +255,8 @@ struct Render {
     /// Do as kustomize does even where that harms: see tests/conformance.txt.
     #[arg(long)]
     strict_kustomize: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(flatten)]
     fleet: FleetArgs,
     /// Print for each app the kustomization that its layers come to, which the real kustomize builds to the same objects.
@@ -402,7 +430,7 @@ fn render(args: &Render, colour: &ColourArgs) -> Result<ExitCode, Failure> {
     let directory = args.dir.clone().unwrap_or_default();
     let rendered = args.fleet.subject(&directory).and_then(|(place, wanted)| match args.as_kustomization {
         true => as_kustomizations(&place, &wanted),
-        false => documents(&place, &wanted, &args.options()),
+        false => documents(&place, &wanted, &args.options(), &args.remote.bases()),
     });
     if args.format == FormatArg::Text {
         // Part of what is wanted, in a pipe to kubectl, would be taken for all of it.
@@ -428,8 +456,9 @@ struct Documents {
 }
 
 /// What each part renders to.
-fn documents(place: &Place, wanted: &Wanted, options: &Options) -> Result<Documents, Failure> {
-    let view = local::view(&place.files, wanted, options, &mut Cache::default())?;
+fn documents(place: &Place, wanted: &Wanted, options: &Options, bases: &Bases) -> Result<Documents, Failure> {
+    let tree = bases.under(Box::new(place.files.clone()));
+    let view = local::view_with_bases(&tree, wanted, options, &mut Cache::default(), bases)?;
     let mut errors = view.errors;
     let mut texts = Vec::new();
     for seen in &view.seen {

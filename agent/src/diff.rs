@@ -13,7 +13,8 @@ use overlays::{Cache, Errors, Look, Object, Options, Origin};
 use serde_json::json;
 
 use crate::api::ClusterSpec;
-use crate::cli::{ColourArgs, Failure, Misused, OutputArg, RestrictorArg, key_value, print, runtime};
+use crate::bases::Bases;
+use crate::cli::{ColourArgs, Failure, Misused, OutputArg, RemoteArgs, RestrictorArg, key_value, print, runtime};
 use crate::config::ClusterConfig;
 use crate::facts::Facts;
 use crate::local::{self, Place, View, Wanted};
@@ -67,6 +68,8 @@ pub(crate) struct Diff {
     /// The namespace of objects that say none, with --live.
     #[arg(long, value_name = "NAME", default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Exit with 1 if there are differences, and with 2 if they can't be told.
     #[arg(long)]
     exit_code: bool,
@@ -182,17 +185,19 @@ fn misused(why: &str) -> Failure {
 /// One of the sides is not there, or does not render.
 pub(crate) fn run(args: &Diff, colour: &ColourArgs) -> Result<ExitCode, Failure> {
     let options = Options { restrict: args.load_restrictor.into(), ..Options::default() };
-    let mut cache = Cache::default();
+    let (bases, mut cache) = (args.remote.bases(), Cache::default());
     if args.live {
         let side = args.only_side()?;
-        let view = rendered(&side, &options, &mut cache)?;
+        let name = side.name.clone();
+        let view = rendered(side, &options, &mut cache, &bases)?;
         let differences = runtime()?.block_on(live::differences(&objects(&view), &args.reach, &args.namespace))?;
-        return tell(args, colour, ["the cluster", &side.name], &[view], &differences);
+        return tell(args, colour, ["the cluster", &name], &[view], &differences);
     }
     let [before, after] = args.sides()?;
-    let views = [rendered(&before, &options, &mut cache)?, rendered(&after, &options, &mut cache)?];
+    let names = [before.name.clone(), after.name.clone()];
+    let views = [rendered(before, &options, &mut cache, &bases)?, rendered(after, &options, &mut cache, &bases)?];
     let differences = diff::compare(&objects(&views[0]), &objects(&views[1]));
-    tell(args, colour, [&before.name, &after.name], &views, &differences)
+    tell(args, colour, [&names[0], &names[1]], &views, &differences)
 }
 
 fn objects(view: &View) -> Vec<Object> {
@@ -216,9 +221,10 @@ fn exit_code(args: &Diff, differences: &[Difference]) -> ExitCode {
 }
 
 /// A side that did not render can't be compared: what is missing would look as if it were removed.
-fn rendered(side: &Side, options: &Options, cache: &mut Cache) -> Result<View, Failure> {
+fn rendered(side: Side, options: &Options, cache: &mut Cache, bases: &Bases) -> Result<View, Failure> {
     let told = |errors: Errors| -> Failure { Box::new(Unrendered { side: side.name.clone(), errors }) };
-    let view = local::view(&*side.tree, &side.wanted, options, cache).map_err(told)?;
+    let tree = bases.under(side.tree);
+    let view = local::view_with_bases(&tree, &side.wanted, options, cache, bases).map_err(told)?;
     if view.errors.is_empty() { Ok(view) } else { Err(told(Errors(view.errors))) }
 }
 

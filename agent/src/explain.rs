@@ -10,7 +10,7 @@ use overlays::{Cache, Errors, Look, Origin};
 use serde_json::{Value, json};
 
 use crate::blame::History;
-use crate::cli::{ColourArgs, Failure, FleetArgs, Misused, OutputArg, RestrictorArg, print};
+use crate::cli::{ColourArgs, Failure, FleetArgs, Misused, OutputArg, RemoteArgs, RestrictorArg, print};
 use crate::local::{self, Part, Place, View, Wanted};
 
 /// The arguments of `plimsoll explain`.
@@ -28,6 +28,8 @@ pub(crate) struct Explain {
     /// The object's namespace, where the name alone does not say which object is meant.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(flatten)]
     fleet: FleetArgs,
     /// Say of each line who wrote it, from Git: at most 5,000 commits back.
@@ -49,7 +51,7 @@ pub(crate) fn run(args: &Explain, colour: &ColourArgs) -> Result<(), Failure> {
     let (place, wanted) = args.fleet.subject(&args.directory)?;
     let query = Query::new(&args.object, args.namespace.as_deref()).map_err(Misused)?;
     let options = overlays::Options { restrict: args.load_restrictor.into(), ..overlays::Options::default() };
-    let (explanation, part) = answer(&place, &wanted, &options, &query, &args.field)?;
+    let (explanation, part) = args.answer(&place, &wanted, &options, &query)?;
     let history = if args.blame { Some(History::of(&place)?) } else { None };
     match args.output {
         OutputArg::Text => {
@@ -60,18 +62,21 @@ pub(crate) fn run(args: &Explain, colour: &ColourArgs) -> Result<(), Failure> {
     }
 }
 
-fn answer(place: &Place, wanted: &Wanted, options: &overlays::Options, query: &Query, field: &str) -> Result<(Explanation, Part), Errors> {
-    let mut cache = Cache::default();
-    let view: View = local::view(&place.files, wanted, options, &mut cache)?;
-    let found = match explain::find(query, view.objects().map(|(object, _)| object)) {
-        Ok(at) => view.objects().nth(at),
-        // It may be in a part that does not render.
-        Err(_) if !view.errors.is_empty() => return Err(Errors(view.errors)),
-        Err(error) => return Err(error.into()),
-    };
-    let Some((object, part)) = found else { return Err(Errors(view.errors)) };
-    let explained = part.at_root(&place.files, |tree, root| explain::explain(tree, root, options, &mut cache, object, field))?;
-    Ok((explained, part.clone()))
+impl Explain {
+    fn answer(&self, place: &Place, wanted: &Wanted, options: &overlays::Options, query: &Query) -> Result<(Explanation, Part), Errors> {
+        let (bases, mut cache) = (self.remote.bases(), Cache::default());
+        let tree = bases.under(Box::new(place.files.clone()));
+        let view: View = local::view_with_bases(&tree, wanted, options, &mut cache, &bases)?;
+        let found = match explain::find(query, view.objects().map(|(object, _)| object)) {
+            Ok(at) => view.objects().nth(at),
+            // It may be in a part that does not render.
+            Err(_) if !view.errors.is_empty() => return Err(Errors(view.errors)),
+            Err(error) => return Err(error.into()),
+        };
+        let Some((object, part)) = found else { return Err(Errors(view.errors)) };
+        let explained = part.at_root(&tree, |tree, root| explain::explain(tree, root, options, &mut cache, object, &self.field))?;
+        Ok((explained, part.clone()))
+    }
 }
 
 /// What is known of a place: the layer of the fleet that it belongs to, and who wrote it.

@@ -30,6 +30,7 @@ mod stream;
 pub mod working_tree;
 
 use address::Address;
+pub use address::Server;
 pub use error::Error;
 pub use files::Files;
 use protocol::{Answer, Listed, Part};
@@ -267,6 +268,15 @@ pub fn is_local(url: &SafeUrl) -> bool {
     matches!(address::parse(url), Ok(Address::Local(_)))
 }
 
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A tag: it stays where it is, as a rule.
+    Tag(CommitId),
+    /// A branch, where it stands now.
+    Branch(CommitId),
+}
+
 /// A repository, and what we hold of it.
 pub struct Git {
     url: SafeUrl,
@@ -337,6 +347,28 @@ impl Git {
         }
         state.seen = Some((reference.clone(), commit));
         Ok(commit)
+    }
+
+    /// Asks what a name stands for, in one small request. Of a tag and a branch of the same name it is the tag, as for Git itself.
+    ///
+    /// # Errors
+    /// As [`Git::poll`].
+    pub async fn resolve(&self, name: &str) -> Result<Named, Error> {
+        let wanted = |kind: fn(String) -> Reference, prefix: &str| kind(name.strip_prefix(prefix).unwrap_or(name).to_owned()).checked();
+        let (tag, branch) = (wanted(Reference::Tag, "refs/tags/")?, wanted(Reference::Branch, "refs/heads/")?);
+        let state = &mut *self.state.lock().await;
+        let listed = self.list(state, &[protocol::prefixes(&tag), protocol::prefixes(&branch)].concat()).await?;
+        let at = |reference: &Reference| protocol::find(reference, &listed).map(|found| found.peeled.unwrap_or(found.id));
+        match (at(&tag), at(&branch)) {
+            (Some(commit), _) => Ok(Named::Tag(commit)),
+            (None, Some(commit)) => Ok(Named::Branch(commit)),
+            (None, None) => Err(self.missing(state, &tag).await),
+        }
+    }
+
+    /// Whether what is held could not be read; the next [`Git::fetch`] makes it anew.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     async fn list(&self, state: &mut State, prefixes: &[String]) -> Result<Vec<Listed>, Error> {

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::agent::{Agent, Key, random};
 use crate::api::{self, ClusterSpec, Sync};
 use crate::baseline::Baselines;
+use crate::bases::{Bases, Permit};
 use crate::cluster::lease::Fence;
 use crate::cluster::{Cluster, Mark, Record, Refusal, Resource, Seen, Sight, Watches};
 use crate::drift::{self, Freeze, Policy};
@@ -217,7 +218,7 @@ impl Agent {
         let wake = self.wake_of(key);
         self.take_hooks(key, sync).await?;
         let credentials = self.credentials(key, sync).await?;
-        let source = self.source(key, sync, credentials.clone(), &wake)?;
+        let source = self.source(key, sync, credentials.clone(), &wake, None)?;
         let access = RefCell::new(self.access(key, sync, &credentials).await?);
         let (facts, next_look) = self.facts(sync, times.resync).await?;
         let annotations = sync.metadata.annotations.clone().unwrap_or_default();
@@ -270,9 +271,17 @@ impl Agent {
         Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys, next_look }, kinds))
     }
 
-    fn source(&self, key: &Key, sync: &Sync, credentials: Credentials, wake: &Arc<Notify>) -> Result<Source, Problem> {
+    fn source(
+        &self,
+        key: &Key,
+        sync: &Sync,
+        credentials: Credentials,
+        wake: &Arc<Notify>,
+        old: Option<&Source>,
+    ) -> Result<Source, Problem> {
         if let Some(dir) = sync.spec.url.strip_prefix(dev::SCHEME) {
-            return Ok(Source::working_tree(Path::new(dir), wake.clone())?);
+            let bases = self.bases(key, sync, None, credentials, old);
+            return Ok(Source::working_tree(Path::new(dir), wake.clone(), bases)?);
         }
         let url = SafeUrl::new(&sync.spec.url);
         if git::is_local(&url) && !self.config.allow_local {
@@ -280,7 +289,17 @@ impl Agent {
                 "spec.url `{url}` is on the disk of the agent's machine; start the agent with --allow-local to permit that"
             )));
         }
-        Ok(Source::Repository(Arc::new(Git::new(self.store(key, sync), url, credentials, Limits::default())?)))
+        let bases = self.bases(key, sync, Some(&url), credentials.clone(), old);
+        Ok(Source::repository(Git::new(self.store(key, sync), url, credentials, Limits::default())?, bases))
+    }
+
+    /// The remote bases of a Sync; what was brought before is here still.
+    fn bases(&self, key: &Key, sync: &Sync, url: Option<&SafeUrl>, credentials: Credentials, old: Option<&Source>) -> Bases {
+        let permit = sync.spec.remote_bases.as_ref().map_or(Permit::Nobody, |bases| Permit::Hosts(bases.hosts.clone()));
+        match old {
+            Some(old) => old.bases().renewed(permit, url, credentials),
+            None => Bases::new(permit, self.store(key, sync).join("bases"), url, credentials),
+        }
     }
 
     /// Takes push hooks for a Sync from now on, whoever leads it: a forge knows an address, not who is behind it.
@@ -472,7 +491,8 @@ impl Led {
         let credentials = agent.credentials(&self.key, &self.leader.sync).await?;
         let access = agent.access(&self.key, &self.leader.sync, &credentials).await?;
         if credentials != *self.keys.credentials.borrow() {
-            *self.leader.source.borrow_mut() = agent.source(&self.key, &self.leader.sync, credentials.clone(), &self.wake)?;
+            let old = self.leader.source.borrow().clone();
+            *self.leader.source.borrow_mut() = agent.source(&self.key, &self.leader.sync, credentials.clone(), &self.wake, Some(&old))?;
             *self.keys.credentials.borrow_mut() = credentials;
             self.wake.notify_one();
         }

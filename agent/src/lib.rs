@@ -20,6 +20,7 @@ pub mod queue;
 pub mod sync;
 pub mod heal;
 pub mod source;
+pub mod bases;
 pub mod git;
 pub mod facts;
 pub mod fleet;

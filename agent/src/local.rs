@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use git2::{Repository, RepositoryOpenFlags};
 use overlays::path::RepoPath;
 use overlays::tree::{Dir, GitTree, Tree, WithFile};
-use overlays::{Cache, Error, Errors, Object, Options, Rendered, Stage};
+use overlays::{Cache, Error, Errors, Object, Options, Remote, Rendered, Stage};
 
+use crate::bases::{Bases, ROUNDS, pinned};
 use crate::facts::Facts;
 use crate::fleet::{self, App, Root};
 
@@ -103,6 +104,26 @@ pub fn view(tree: &dyn Tree, wanted: &Wanted, options: &Options, cache: &mut Cac
         }
     }
     Ok(view)
+}
+
+/// As [`view`], of a tree that [`Bases::under`] makes: the remote bases that are missing are brought, and it is rendered again.
+///
+/// # Errors
+/// As [`view`]. What can't be brought is among the errors of the view.
+pub fn view_with_bases(tree: &dyn Tree, wanted: &Wanted, options: &Options, cache: &mut Cache, bases: &Bases) -> Result<View, Errors> {
+    for _ in 0..ROUNDS {
+        let mut view = view(tree, wanted, options, cache)?;
+        let errors = Errors(std::mem::take(&mut view.errors));
+        let missing: Vec<Remote> = errors.missing().into_iter().cloned().collect();
+        if missing.is_empty() {
+            return Ok(View { errors: errors.0, ..view });
+        }
+        let unbrought = bases.bring_now(&missing)?;
+        if !unbrought.is_empty() {
+            return Ok(View { errors: pinned::told(errors, unbrought).0, ..view });
+        }
+    }
+    view(tree, wanted, options, cache).map(|view| View { errors: pinned::told_too_deep(Errors(view.errors)).0, ..view })
 }
 
 /// The parts of a tree that are wanted, and what is wrong with other entries of the fleet.

@@ -7,11 +7,18 @@ use overlays::path::RepoPath;
 use overlays::tree::{Dir, Tree};
 use tokio::sync::Notify;
 
+use crate::bases::Bases;
 use crate::git::{CommitId, Error, Git, Reference, Revision, WorkingTree};
 
 /// Where a Sync's files come from. Cheap to clone.
 #[derive(Clone)]
-pub enum Source {
+pub struct Source {
+    files: Files,
+    bases: Arc<Bases>,
+}
+
+#[derive(Clone)]
+enum Files {
     /// A Git repository.
     Repository(Arc<Git>),
     /// A working tree on this machine, followed as it is saved.
@@ -19,11 +26,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// Follows a repository.
+    pub fn repository(git: Git, bases: Bases) -> Self {
+        Self { files: Files::Repository(Arc::new(git)), bases: Arc::new(bases) }
+    }
+
     /// Follows a directory; `wake` is rung whenever something in it was saved.
     ///
     /// # Errors
     /// There is no such directory, or it can't be watched.
-    pub fn working_tree(root: &Path, wake: Arc<Notify>) -> Result<Self, Error> {
+    pub fn working_tree(root: &Path, wake: Arc<Notify>, bases: Bases) -> Result<Self, Error> {
         let (tree, mut saved) = WorkingTree::watch(root)?;
         // Ends with the working tree, whose watcher is the sender.
         tokio::spawn(async move {
@@ -31,7 +43,7 @@ impl Source {
                 wake.notify_one();
             }
         });
-        Ok(Self::WorkingTree(Arc::new(tree)))
+        Ok(Self { files: Files::WorkingTree(Arc::new(tree)), bases: Arc::new(bases) })
     }
 
     /// What the reference stands for now.
@@ -39,9 +51,9 @@ impl Source {
     /// # Errors
     /// The repository can't be reached, refuses, or has no such reference.
     pub async fn poll(&self, reference: &Reference) -> Result<CommitId, Error> {
-        match self {
-            Self::Repository(git) => git.poll(reference).await,
-            Self::WorkingTree(tree) => content(tree.root().to_owned()).await,
+        match &self.files {
+            Files::Repository(git) => git.poll(reference).await,
+            Files::WorkingTree(tree) => content(tree.root().to_owned()).await,
         }
     }
 
@@ -50,21 +62,27 @@ impl Source {
     /// # Errors
     /// As [`Source::poll`]; or the files are more than the limits allow.
     pub async fn fetch(&self, reference: &Reference, commit: CommitId) -> Result<Revision, Error> {
-        match self {
-            Self::Repository(git) => git.fetch(reference, commit).await,
-            Self::WorkingTree(_) => Ok(Revision { reference: Reference::Branch("dev".to_owned()), commit, tree: commit.0 }),
+        match &self.files {
+            Files::Repository(git) => git.fetch(reference, commit).await,
+            Files::WorkingTree(_) => Ok(Revision { reference: Reference::Branch("dev".to_owned()), commit, tree: commit.0 }),
         }
     }
 
-    /// The files of a revision that was fetched.
+    /// The files of a revision that was fetched, and of the remote bases that were brought.
     ///
     /// # Errors
     /// The local store is broken.
     pub fn tree(&self, revision: &Revision) -> Result<Box<dyn Tree>, Error> {
-        match self {
-            Self::Repository(git) => Ok(Box::new(git.tree(revision)?)),
-            Self::WorkingTree(tree) => Ok(Box::new(Dir::new(tree.root().to_owned()))),
-        }
+        let tree: Box<dyn Tree> = match &self.files {
+            Files::Repository(git) => Box::new(git.tree(revision)?),
+            Files::WorkingTree(tree) => Box::new(Dir::new(tree.root().to_owned())),
+        };
+        Ok(Box::new(self.bases.under(tree)))
+    }
+
+    /// The remote bases.
+    pub fn bases(&self) -> &Arc<Bases> {
+        &self.bases
     }
 }
 

@@ -3,6 +3,7 @@
 //! Read [`Leader::sync`] from top to bottom; each line is a stage. Decisions are made in the pure files (`fleet`, `plan`, `state`, `health`);
 //! here they are carried out. Events that come in while a sync runs go into the same [`State`], so nothing here may hold it across an await.
 
+mod bases;
 pub(crate) mod deliver;
 mod prune;
 mod workshop;
@@ -279,6 +280,7 @@ impl Leader {
     }
     /// Everything that could be done is done.
     fn arrive(&self) {
+        self.keep_bases();
         let mut state = self.state.borrow_mut();
         state.syncing = false;
         state.applied_at.get_or_insert_with(Timestamp::now);

@@ -133,7 +133,13 @@ impl Code {
     pub(crate) fn stands_alone(self) -> bool {
         matches!(
             self,
-            Self::Yaml | Self::UnknownField | Self::PathMissing | Self::PathForbidden | Self::PatchTargetMissing | Self::ObjectMissing
+            Self::Yaml
+                | Self::UnknownField
+                | Self::PathMissing
+                | Self::PathForbidden
+                | Self::RemoteBase
+                | Self::PatchTargetMissing
+                | Self::ObjectMissing
         )
     }
 }
@@ -256,7 +262,7 @@ mod tests {
         let origin = Origin { file: RepoPath::new("my apps/web.yaml").unwrap(), line: 4, column: 9 };
         let missing = Error::new(Stage::Transform, "no such object").code_is(Code::PatchTargetMissing).at(origin).with_line("  name: wbe");
         let tree = TreeError::TooLarge { path: RepoPath::new("a").unwrap(), bytes: 2, limit: 1 };
-        Errors(vec![missing.hint("there is `web`"), Error::from(tree), Error::Missing(Vec::new())])
+        Errors(vec![missing.hint("there is `web`"), Error::from(tree), Error::Missing(Box::default())])
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt;
 use crate::diagnostic::Code;
 use crate::object::Origin;
 use crate::path::RepoPath;
+use crate::remote::Remote;
 use crate::tree::TreeError;
 use crate::yaml;
 
@@ -30,17 +31,6 @@ pub enum Stage {
     Transform,
     /// The objects could not be written: kustomize could not have printed them either.
     Print,
-}
-
-/// A remote base that a kustomization asks for. Rendering fetches nothing: whoever renders brings it, or refuses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Remote {
-    /// The repository or file, as written, without the reference.
-    pub url: String,
-    /// The branch, tag or commit, where one is written.
-    pub reference: Option<String>,
-    /// The entry of a kustomization that names it first.
-    pub origin: Option<Origin>,
 }
 
 /// Where an error is, and the line that stands there.
@@ -71,8 +61,8 @@ pub struct Problem {
 pub enum Error {
     /// Something is wrong with the tree.
     Problem(Box<Problem>),
-    /// Remote bases are missing; all that were met are named.
-    Missing(Vec<Remote>),
+    /// A remote base is missing. Of a tree that lacks several each has an error, those too that other errors keep from being met.
+    Missing(Box<Remote>),
 }
 
 impl Error {
@@ -102,23 +92,24 @@ impl Error {
     /// Says where; a place that is already known is kept, for it is the more exact one.
     #[must_use]
     pub fn at(mut self, origin: Origin) -> Self {
-        if let Self::Problem(problem) = &mut self {
-            problem.place.get_or_insert_with(|| Place { origin, line_text: String::new() });
-        } else if let Self::Missing(remotes) = &mut self {
-            remotes.iter_mut().filter(|remote| remote.origin.is_none()).for_each(|remote| remote.origin = Some(origin.clone()));
-        }
+        self.place_mut().get_or_insert(Place { origin, line_text: String::new() });
         self
     }
 
     /// Adds the text of the line, once the place is known.
     #[must_use]
     pub fn with_line(mut self, text: impl Into<String>) -> Self {
-        if let Self::Problem(problem) = &mut self
-            && let Some(place) = &mut problem.place
-        {
+        if let Some(place) = self.place_mut() {
             place.line_text = text.into();
         }
         self
+    }
+
+    fn place_mut(&mut self) -> &mut Option<Place> {
+        match self {
+            Self::Problem(problem) => &mut problem.place,
+            Self::Missing(remote) => &mut remote.place,
+        }
     }
 
     /// Says what to do.
@@ -178,7 +169,7 @@ impl Error {
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::Problem(problem) => problem.place.as_ref(),
-            Self::Missing(_) => None,
+            Self::Missing(remote) => remote.place.as_ref(),
         }
     }
 
@@ -206,26 +197,12 @@ impl From<TreeError> for Error {
     }
 }
 
-impl fmt::Display for Remote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)?;
-        self.reference.iter().try_for_each(|reference| write!(f, " at {reference}"))
-    }
-}
-
 impl fmt::Display for Error {
     /// The message alone, in one line: the place, the hint and the source are told apart.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Problem(problem) => f.write_str(&problem.message),
-            Self::Missing(remotes) => {
-                write!(
-                    f,
-                    "rendering reads no network, and {} missing: ",
-                    if remotes.len() == 1 { "a remote base is" } else { "remote bases are" }
-                )?;
-                remotes.iter().enumerate().try_for_each(|(i, remote)| write!(f, "{}{remote}", if i == 0 { "" } else { ", " }))
-            }
+            Self::Missing(remote) => write!(f, "the remote base {remote} is missing, for rendering reads no network"),
         }
     }
 }
@@ -242,6 +219,13 @@ impl std::error::Error for Error {
 /// All that is wrong with a tree: every error is reported, not the first one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
+
+impl Errors {
+    /// The remote bases that are missing, each once.
+    pub fn missing(&self) -> Vec<&Remote> {
+        self.0.iter().filter_map(|error| if let Error::Missing(remote) = error { Some(&**remote) } else { None }).collect()
+    }
+}
 
 impl From<Error> for Errors {
     fn from(error: Error) -> Self {
@@ -265,10 +249,6 @@ impl fmt::Display for Errors {
 fn print(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
     writeln!(f, "error: {}", error.with_cause())?;
     error.place().map_or(Ok(()), |place| write!(f, "{place}"))?;
-    if let Error::Missing(remotes) = error {
-        let origins = remotes.iter().filter_map(|remote| remote.origin.as_ref());
-        origins.into_iter().try_for_each(|at| writeln!(f, " --> {}:{}:{}", at.file, at.line, at.column))?;
-    }
     error.advice().map_or(Ok(()), |hint| writeln!(f, "help: {hint}"))
 }
 
@@ -324,16 +304,13 @@ mod tests {
                 .at(at("base/kustomization.yaml", 12, 3))
                 .with_line("  resorces: []")
                 .hint("did you mean `resources`?"),
-            Error::Missing(vec![Remote {
-                url: "https://example.com/base".into(),
-                reference: Some("v1".into()),
-                origin: Some(at("base/kustomization.yaml", 2, 3)),
-            }]),
+            Error::Missing(Box::new(Remote { url: "https://example.com/base".into(), reference: Some("v1".into()), ..Remote::default() }))
+                .at(at("base/kustomization.yaml", 2, 3)),
         ]);
         assert_eq!(
             errors.to_string(),
             "error: unknown field `resorces`\n  --> base/kustomization.yaml:12:3\n   |\n12 |   resorces: []\n   |   ^\nhelp: did you mean `resources`?\n\n\
-             error: rendering reads no network, and a remote base is missing: https://example.com/base at v1\n --> base/kustomization.yaml:2:3\n\
+             error: the remote base https://example.com/base at v1 is missing, for rendering reads no network\n --> base/kustomization.yaml:2:3\n\
              help: vendor the base into the repository and name its directory\n"
         );
     }

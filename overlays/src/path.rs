@@ -97,6 +97,12 @@ impl RepoPath {
         other.is_root() || self == other || self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// This path as it is seen from a directory; `None` if it does not lie below.
+    pub(crate) fn seen_from(&self, directory: &Self) -> Option<Self> {
+        let below = if directory.is_root() { &self.0 } else { self.0.strip_prefix(&*directory.0)? };
+        (below.is_empty() || directory.is_root() || below.starts_with('/')).then(|| Self(below.trim_start_matches('/').into()))
+    }
+
     /// The segments from the root down.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/').filter(|segment| !segment.is_empty())
@@ -139,5 +145,9 @@ mod tests {
         assert!(path("apps/shop/base").is_within(&path("apps/shop")));
         assert!(path("apps/shop").is_within(&RepoPath::root()));
         assert!(!path("apps/shopping").is_within(&path("apps/shop")));
+        assert_eq!(path("apps/shopping").seen_from(&path("apps/shop")), None);
+        assert_eq!(path("apps/shop/base").seen_from(&path("apps/shop")), Some(path("base")));
+        assert_eq!(path("apps").seen_from(&RepoPath::root()), Some(path("apps")));
+        assert_eq!(path("apps").seen_from(&path("apps")), Some(RepoPath::root()));
     }
 }

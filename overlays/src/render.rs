@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Errors, Remote, Stage};
+use crate::error::{Error, Errors, Stage};
 use crate::explain::trail::Watched;
 use crate::fields::Config;
 use crate::layer::Kustomization;
@@ -22,6 +22,7 @@ mod accumulate;
 mod configure;
 mod finish;
 mod load;
+mod missing;
 mod plain;
 mod provenance;
 mod steps;
@@ -115,8 +116,7 @@ pub(crate) fn render_watching(
         entered: 0,
     };
     let outcome = build.root(root, options);
-    let missing = std::mem::take(&mut build.source.missing);
-    let (objects, annotations) = outcome.map_err(|errors| with_missing(errors, missing))?;
+    let (objects, annotations) = outcome.map_err(|errors| build.with_all_missing(errors, root))?;
     let inputs = Inputs { paths: build.source.inputs(), options: options.clone() };
     Ok(Rendered { manifest: Manifest::new(objects), inputs, annotations, warnings: once(build.warnings) })
 }
@@ -126,22 +126,6 @@ fn once(mut errors: Vec<Error>) -> Vec<Error> {
     let mut told = std::collections::HashSet::new();
     errors.retain(|error| told.insert(format!("{error} {:?}", error.place().map(|place| &place.origin))));
     errors
-}
-
-/// Remote bases are named together, each once, at the first place that names it.
-fn with_missing(mut errors: Errors, mut missing: Vec<Remote>) -> Errors {
-    errors.0 = once(errors.0);
-    if missing.is_empty() {
-        return errors;
-    }
-    let (told, others): (Vec<Error>, Vec<Error>) = errors.0.into_iter().partition(|error| matches!(error, Error::Missing(_)));
-    missing.extend(told.into_iter().flat_map(|error| if let Error::Missing(remotes) = error { remotes } else { Vec::new() }));
-    missing.sort_by(|a, b| {
-        let place = |remote: &Remote| (remote.origin.is_none(), remote.origin.clone());
-        (&a.url, &a.reference, place(a)).cmp(&(&b.url, &b.reference, place(b)))
-    });
-    missing.dedup_by(|later, first| (&later.url, &later.reference) == (&first.url, &first.reference));
-    Errors(std::iter::once(Error::Missing(missing)).chain(others).collect())
 }
 
 /// What a layer and all below it come to.

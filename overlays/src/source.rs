@@ -6,11 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::diagnostic::Code;
-use crate::error::{Error, Remote, Stage};
+use crate::error::{Error, Stage};
 use crate::explain::query::nearest;
 use crate::layer::decode::Wrong;
 use crate::object::Origin;
 use crate::path::RepoPath;
+use crate::remote::{self, Remote};
 use crate::tree::{Blob, ContentId, Kind, Tree};
 use crate::yaml::{self, Mark, Node};
 
@@ -98,7 +99,6 @@ pub(crate) struct Source<'a> {
     others: BTreeSet<RepoPath>,
     /// Links that were followed. The directory that holds one does not cover what it leads to.
     linked: BTreeSet<RepoPath>,
-    pub(crate) missing: Vec<Remote>,
 }
 
 impl<'a> Source<'a> {
@@ -114,7 +114,6 @@ impl<'a> Source<'a> {
             layers: BTreeSet::new(),
             others: BTreeSet::new(),
             linked: BTreeSet::new(),
-            missing: Vec::new(),
         }
     }
 
@@ -145,17 +144,19 @@ impl<'a> Source<'a> {
 
     /// The fewest paths that cover all that was read.
     pub(crate) fn inputs(&self) -> Vec<RepoPath> {
-        let mut paths: Vec<RepoPath> = Vec::new();
+        let mut paths: Vec<(RepoPath, Option<RepoPath>)> = Vec::new();
         // A path that leads through a link is not covered by the directory that holds the link.
         let covers = |have: &RepoPath, path: &RepoPath| {
             path.is_within(have) && !self.linked.iter().any(|link| link != have && link.is_within(have) && path.is_within(link))
         };
         for path in self.layers.iter().chain(&self.others).chain(&self.linked).collect::<BTreeSet<_>>() {
-            if !paths.iter().any(|have| covers(have, path)) {
-                paths.push(path.clone());
+            // Nor is what is of another repository by anything of this one.
+            let of = self.repository(path);
+            if !paths.iter().any(|(have, other)| of == *other && covers(have, path)) {
+                paths.push((path.clone(), of));
             }
         }
-        paths
+        paths.into_iter().map(|(path, _)| path).collect()
     }
 
     /// What a path leads to, and where: a layer or file that is reached through a link is where the link leads, as in kustomize.
@@ -181,20 +182,45 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
+    /// The path that a layer means by a name. Out of a repository that was brought no path leads.
+    ///
+    /// # Errors
+    /// It leads out of the repository, or can be no path at all.
+    pub(crate) fn join(&self, layer: &RepoPath, name: &str) -> Result<RepoPath, Error> {
+        let path = layer.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
+        if self.repository(layer) == self.repository(&path) {
+            return Ok(path);
+        }
+        let message = format!("`{name}` leads out of the repository that its kustomization is in");
+        Err(Error::new(Stage::Layer, message).code_is(Code::PathForbidden).hint("name what is in another repository by its URL"))
+    }
+
+    /// The root of the remote base that a path is of.
+    fn repository(&self, path: &RepoPath) -> Option<RepoPath> {
+        self.tree.brought(path).and_then(|(remote, _)| remote.mount())
+    }
+
+    /// Where a remote base is, if it was brought.
+    ///
+    /// # Errors
+    /// It was not, or the URL can be none of a base.
+    pub(crate) fn remote(&self, url: &str) -> Result<RepoPath, Error> {
+        let wrong = |why: String| Error::new(Stage::Layer, format!("`{}` can be no base: {why}", remote::without_credentials(url)));
+        let remote = Remote::parse(url).unwrap_or_else(|| Err("it is no URL".to_owned())).map_err(wrong)?;
+        self.tree.remote(&remote)?.ok_or_else(|| Error::Missing(Box::new(remote)))
+    }
+
     /// The file that a layer names, with its path.
     ///
     /// # Errors
     /// There is no such file, or the layer may not read it.
     pub(crate) fn file(&mut self, layer: &RepoPath, name: &str) -> Result<(RepoPath, Blob), Error> {
-        if is_url(name) {
-            let remote = remote(name).unwrap_or_else(|| Remote { url: without_credentials(name), reference: None, origin: None });
-            self.missing.push(remote.clone());
-            return Err(Error::Missing(vec![remote]));
-        }
-        let path = layer.join(name).map_err(|error| Error::new(Stage::Layer, error.to_string()))?;
+        let path = if remote::is_page(name) { self.remote(name)? } else { self.join(layer, name)? };
         let found = self.resolve(&path)?;
         let real = found.as_ref().map_or(&path, |(real, _)| real);
-        if self.restriction == Restriction::Root && !real.is_within(layer) {
+        // What others have written never reads files out of its own directory, whatever is allowed here.
+        let is_restricted = self.restriction == Restriction::Root || self.tree.brought(layer).is_some();
+        if is_restricted && !remote::is_page(name) && !real.is_within(layer) {
             let message = format!("`{name}` is outside of `{layer}`, the directory of the kustomization that names it");
             return Err(Error::new(Stage::Layer, message).code_is(Code::PathForbidden).hint(
                 "move the file below the kustomization, name a directory with a kustomization instead, or lift the load restriction",
@@ -276,7 +302,10 @@ impl<'a> Source<'a> {
         let line = text.lines().nth((origin.line as usize).saturating_sub(1)).unwrap_or_default();
         let without_metadata = line.replace("metadata", "");
         let may_hold_a_secret = ["value", "Data", "data:", "data\""].iter().any(|word| without_metadata.contains(word));
-        if may_hold_a_secret { String::new() } else { line.to_owned() }
+        // As `https://user:token@host`.
+        let has_login =
+            line.split_once("://").is_some_and(|(_, rest)| rest.split(['/', '?']).next().is_some_and(|host| host.contains('@')));
+        if may_hold_a_secret || has_login { String::new() } else { line.to_owned() }
     }
 
     /// What a configuration does wrong, at its place.
@@ -287,64 +316,9 @@ impl<'a> Source<'a> {
     }
 }
 
-fn is_url(name: &str) -> bool {
-    name.starts_with("http://") || name.starts_with("https://")
-}
-
-/// Hosts that kustomize takes for repositories even without a scheme.
-const HOSTS: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
-const SCHEMES: [&str; 7] = ["http://", "https://", "ssh://", "git://", "file://", "git::", "git@"];
-
-/// What a path means if it is no path but the URL of a repository or file.
-pub(crate) fn remote(text: &str) -> Option<Remote> {
-    let lower = text.to_ascii_lowercase();
-    let has_host = |host: &str| lower.strip_prefix(host).is_some_and(|rest| rest.starts_with(['/', ':']));
-    let is_scp = || {
-        let (user, rest) = text.split_once('@')?;
-        let (host, _) = rest.split_once(':')?;
-        (!user.contains('/') && !host.is_empty() && !host.contains('/')).then_some(())
-    };
-    if !SCHEMES.iter().any(|scheme| lower.starts_with(scheme)) && !HOSTS.iter().any(|host| has_host(host)) && is_scp().is_none() {
-        return None;
-    }
-    let (url, query) = text.split_once('?').unwrap_or((text, ""));
-    let reference = query.split('&').find_map(|pair| pair.strip_prefix("ref=").or_else(|| pair.strip_prefix("version=")));
-    Some(Remote { url: without_credentials(url), reference: reference.map(str::to_owned), origin: None })
-}
-
-/// URLs are shown; what stands before the host may be a token. A plain user name of ssh is kept.
-fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_at = rest.find('/').unwrap_or(rest.len());
-            match rest[..host_at].rfind('@') {
-                Some(at) if scheme != "ssh" || rest[..at].contains(':') => format!("{scheme}://{}", &rest[at + 1..]),
-                _ => url.to_owned(),
-            }
-        }
-        None => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(text: &str, expected: Option<(&str, Option<&str>)>) {
-        let found = remote(text);
-        assert_eq!(found.as_ref().map(|remote| (&*remote.url, remote.reference.as_deref())), expected);
-    }
-
-    #[test]
-    fn urls_are_told_from_paths() {
-        check("https://github.com/org/repo//base?ref=v1", Some(("https://github.com/org/repo//base", Some("v1"))));
-        check("github.com/org/repo/base?timeout=1s&ref=main", Some(("github.com/org/repo/base", Some("main"))));
-        check("git@example.com:org/repo.git", Some(("git@example.com:org/repo.git", None)));
-        check("https://user:token@example.com/repo", Some(("https://example.com/repo", None)));
-        check("../base", None);
-        check("github.company/base", None);
-        check("apps/user@home/x", None);
-    }
 
     #[test]
     fn the_cache_keeps_what_was_used_last_and_stays_in_its_limit() {

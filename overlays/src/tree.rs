@@ -8,16 +8,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::path::RepoPath;
+use crate::remote::Remote;
 
 mod dir;
 mod fixture;
 mod git;
 mod links;
+mod remotes;
 mod with_file;
 
 pub use dir::Dir;
 pub use fixture::Fixture;
 pub use git::GitTree;
+pub use remotes::{Remotes, WithRemotes};
 pub use with_file::WithFile;
 
 /// How deep directories may be nested where a tree is walked.
@@ -102,6 +105,14 @@ pub trait Tree: Send + Sync {
     fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
         Ok(self.kind(path)?.map(|_| path.clone()))
     }
+    /// Where a remote base is in this tree; `None` if nobody has brought it.
+    fn remote(&self, _: &Remote) -> Result<Option<RepoPath>, TreeError> {
+        Ok(None)
+    }
+    /// Of which remote base a path is, and which path that is in its repository; `None` for what is of this tree itself.
+    fn brought(&self, _: &RepoPath) -> Option<(Remote, RepoPath)> {
+        None
+    }
 }
 
 /// What a link is listed as.
@@ -165,6 +176,15 @@ impl TreeError {
         match self {
             Self::Link { path, .. } | Self::TooLarge { path, .. } | Self::TooMany { path, .. } | Self::Store { path, .. } => path,
         }
+    }
+}
+
+impl TreeError {
+    /// The same of another path.
+    fn map_path(mut self, other: impl FnOnce(&RepoPath) -> RepoPath) -> Self {
+        let (Self::Link { path, .. } | Self::TooLarge { path, .. } | Self::TooMany { path, .. } | Self::Store { path, .. }) = &mut self;
+        *path = other(path);
+        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs the pages of `tests/cases`: prose, the files of a tree, and what becomes of it.
 //!
-//! A page is Markdown. A fence with a path is a file; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
+//! A page is Markdown. A fence with a path is a file, one with `URL#path` a file in a remote base that was brought; `rendered` is what is printed, `error` what is said. "Render `overlays/prod`" names
 //! the root, the root of the tree if nothing does; "in legacy order" and "without load restriction" say how. "Explain `deployment/web`" and
 //! "field `spec.replicas`" ask for what made it, which is `explained`; "with codes" prints errors and
 //! warnings as the command line does; "Compare with `gcp`"
@@ -8,17 +8,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use overlays::explain::{self, Query};
-use overlays::tree::Fixture;
-use overlays::{Cache, Errors, Look, Options, Order, RepoPath, Restriction, diff, render};
+use overlays::tree::{Fixture, Remotes, WithRemotes};
+use overlays::{Cache, Errors, Look, Options, Order, Remote, RepoPath, Restriction, diff, render};
 
 #[derive(Default)]
 struct Case {
     title: String,
     tree: Fixture,
+    /// The repositories of remote bases, by URL.
+    remotes: BTreeMap<String, Fixture>,
     root: RepoPath,
     options: Options,
     /// The object that is explained, and the field.
@@ -31,6 +35,14 @@ struct Case {
 }
 
 impl Case {
+    fn tree(&self) -> WithRemotes<'_> {
+        let remotes = Remotes::default();
+        for (url, tree) in &self.remotes {
+            remotes.give(&Remote::parse(url).unwrap().unwrap(), Arc::new(tree.clone())).unwrap();
+        }
+        WithRemotes::new(Box::new(self.tree.clone()), Arc::new(remotes))
+    }
+
     fn outcome(&self) -> String {
         if let Some((object, field)) = &self.asked {
             return match self.explained(object, field) {
@@ -38,9 +50,9 @@ impl Case {
                 Err(errors) => format!("```text error\n{errors}```\n"),
             };
         }
-        let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default());
+        let rendered = render(&self.tree(), &self.root, &self.options, &mut Cache::default());
         if let (Some(other), Ok(before)) = (&self.other, &rendered) {
-            let after = render(&self.tree, other, &self.options, &mut Cache::default()).unwrap();
+            let after = render(&self.tree(), other, &self.options, &mut Cache::default()).unwrap();
             let differences = diff::compare(before.manifest.objects(), after.manifest.objects());
             return format!("```text differs\n{}```\n", diff::text(&differences, &Look::plain()));
         }
@@ -55,10 +67,10 @@ impl Case {
     }
 
     fn explained(&self, object: &str, field: &str) -> Result<String, Errors> {
-        let rendered = render(&self.tree, &self.root, &self.options, &mut Cache::default())?;
+        let rendered = render(&self.tree(), &self.root, &self.options, &mut Cache::default())?;
         let objects = rendered.manifest.objects();
         let at = explain::find(&Query::new(object, None).unwrap(), objects)?;
-        let found = explain::explain(&self.tree, &self.root, &self.options, &mut Cache::default(), &objects[at], field)?;
+        let found = explain::explain(&self.tree(), &self.root, &self.options, &mut Cache::default(), &objects[at], field)?;
         Ok(found.text(&Look::plain()))
     }
 
@@ -111,7 +123,11 @@ fn cases(page: &str) -> Vec<Case> {
                 case.expected = format!("{line}\n{content}```\n");
                 case.expectation = Some((number, end));
             }
-            Some(path) => case.tree.insert(RepoPath::new(path).unwrap(), content.into_bytes()),
+            Some(path) => {
+                let (url, path) = path.rsplit_once('#').map_or(("", path), |(url, path)| (url, path));
+                let tree = if url.is_empty() { &mut case.tree } else { case.remotes.entry(url.to_owned()).or_default() };
+                tree.insert(RepoPath::new(path).unwrap(), content.into_bytes());
+            }
             None => {}
         }
     }

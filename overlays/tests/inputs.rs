@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use overlays::tree::{Dir, Fixture};
-use overlays::{Cache, Fingerprint, Options, Rendered, RepoPath, Tree, render};
+use overlays::tree::{Dir, Fixture, Remotes, WithRemotes};
+use overlays::{Cache, Fingerprint, Options, Remote, Rendered, RepoPath, Tree, render};
 
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n";
 
@@ -47,6 +48,21 @@ fn files_outside_of_all_layers_are_inputs_of_their_own() {
     let options = Options { restrict: overlays::Restriction::None, ..Options::default() };
     let rendered = render(&tree, &RepoPath::new("app").unwrap(), &options, &mut Cache::default()).unwrap();
     assert_eq!(paths(&rendered), ["app", "shared/a.yaml"]);
+}
+
+#[test]
+fn a_remote_base_is_an_input_of_its_own_also_of_a_layer_that_is_the_root() {
+    let remotes = Arc::new(Remotes::default());
+    let base = Remote::parse("https://h/o/r//a?ref=v1").unwrap().unwrap();
+    let files = format!("//- a/kustomization.yaml\nresources: [x.yaml]\n//- a/x.yaml\n{CONFIG_MAP}");
+    remotes.give(&base, Arc::new(Fixture::new(&files))).unwrap();
+    let own = Fixture::new("//- kustomization.yaml\nresources: ['https://h/o/r//a?ref=v1']\n");
+    let tree = WithRemotes::new(Box::new(own), remotes.clone());
+    let rendered = rendered(&tree, "");
+    assert_eq!(paths(&rendered), ["", "h/o/r@v1/a"]);
+    let print = fingerprint(&rendered, &tree);
+    remotes.keep(|_, _| false);
+    assert_ne!(fingerprint(&rendered, &tree), print, "what is not here any more is not the same");
 }
 
 #[cfg(unix)]

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 /// What the server does with a request.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     /// Answers as Git does.
     #[default]
     Well,
@@ -39,19 +39,21 @@ pub(super) enum Manner {
 
 /// What went over the wire for one request.
 #[derive(Clone, Debug)]
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     /// `GET /a.git/info/refs?service=git-upload-pack`
-    pub(super) line: String,
+    pub(crate) line: String,
+    /// The credential that was sent; empty where none was.
+    pub(crate) authorization: String,
     /// Bytes of the request's body.
-    pub(super) asked: usize,
+    pub(crate) asked: usize,
     /// Bytes of the answer's body.
-    pub(super) answered: usize,
+    pub(crate) answered: usize,
 }
 
 /// A server on a port of its own, for as long as this lives.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Its root, as `http://127.0.0.1:1234`.
-    pub(super) url: String,
+    pub(crate) url: String,
     state: Arc<State>,
     task: JoinHandle<()>,
 }
@@ -86,7 +88,7 @@ impl Request {
 
 impl Server {
     /// Serves the repositories below a directory.
-    pub(super) async fn start(root: PathBuf) -> Result<Self> {
+    pub(crate) async fn start(root: PathBuf) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(State { root, manner: Mutex::default(), log: Mutex::default() });
@@ -102,12 +104,12 @@ impl Server {
     }
 
     /// Behaves in another way from now on.
-    pub(super) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: Manner) {
         *self.state.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
     /// What went over the wire since this was last asked.
-    pub(super) fn log(&self) -> Vec<Exchange> {
+    pub(crate) fn log(&self) -> Vec<Exchange> {
         std::mem::take(&mut self.state.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -125,7 +127,8 @@ async fn serve(stream: TcpStream, state: &State) -> Result {
         let manner = state.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let line = format!("{} {}?{}", request.method, request.path, request.query);
         let (head, body) = answer(&manner, &request, state).await?;
-        let exchange = Exchange { line, asked: request.body.len(), answered: body.len() };
+        let exchange =
+            Exchange { line, authorization: request.header("authorization").to_owned(), asked: request.body.len(), answered: body.len() };
         state.log.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
         send(&mut stream, &manner, &request, &head, &body).await?;
     }

@@ -387,6 +387,41 @@ mod tests {
     }
 
     #[test]
+    fn clocks_that_are_hours_apart_and_run_at_other_speeds_never_let_two_write() {
+        // The holder's clock and the other's, as functions of one true time in milliseconds: where each begins, and how fast it runs.
+        for (holder_speed, other_speed) in [(100, 100), (80, 100), (100, 120), (90, 110), (120, 80)] {
+            let (begun, hours) = (Instant::now(), Duration::from_secs(7 * 3600));
+            let holder_at = |now: u64| begun + hours + Duration::from_millis(now * holder_speed / 100);
+            let other_at = |now: u64| begun + Duration::from_millis(now * other_speed / 100);
+            let (mut holder, mut other) = (Election::new("holder"), Election::new("other"));
+            // The holder renews for a while, the other looks whenever its own clock says so; then the holder hears nothing any more.
+            let (mut version, mut look_at) = (0, 0);
+            for now in (0..60_000).step_by(100) {
+                if now % 5000 == 0 && now <= 20_000 {
+                    version += 1;
+                    // What the holder writes of the time is hours away from what the other's clock says; nobody compares them.
+                    holder
+                        .won(Record { acquired: "2031-01-01T00:00:00Z".into(), ..record("holder", &version.to_string()) }, holder_at(now));
+                }
+                if now >= look_at {
+                    other.observe(
+                        Some(Record { acquired: "2031-01-01T00:00:00Z".into(), ..record("holder", &version.to_string()) }),
+                        other_at(now),
+                    );
+                    look_at = now + u64::try_from(other.pause(other_at(now)).as_millis()).unwrap() * 100 / other_speed;
+                }
+                let takes = matches!(other.next(other_at(now)), Move::Take(_));
+                assert!(!(takes && holder.holds(holder_at(now))), "both at {now} ms with speeds {holder_speed} and {other_speed}");
+                assert!(
+                    !takes || now > 20_000,
+                    "a holder that renews is not displaced: {now} ms with speeds {holder_speed} and {other_speed}"
+                );
+            }
+            assert!(matches!(other.next(other_at(60_000)), Move::Take(_)), "somebody goes on");
+        }
+    }
+
+    #[test]
     fn time_counts_from_the_question_not_from_the_answer() {
         let (start, mut me) = (Instant::now(), Election::new("me"));
         me.won(record("me", "2"), start);

@@ -47,6 +47,70 @@ pub(super) struct Host {
     pub(super) path: String,
 }
 
+/// Whom one talks to behind an address: what decides whether he may be asked, and whether he may see a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    protocol: &'static str,
+    host: String,
+    port: u16,
+    /// Whom to log in as, by ssh.
+    user: Option<String>,
+}
+
+impl Server {
+    /// The server of a URL; `None` for a repository on this disk.
+    ///
+    /// # Errors
+    /// Why the URL is none of a repository.
+    pub fn of(url: &SafeUrl) -> Result<Option<Self>, String> {
+        Ok(match parse(url)? {
+            Address::Local(_) => None,
+            Address::Ssh(host) => {
+                let port = host.port.unwrap_or(22);
+                Some(Self { protocol: "ssh", host: host.name.to_ascii_lowercase(), port, user: host.user })
+            }
+            Address::Http(web) => {
+                let protocol = if web.base.scheme() == "https" { "https" } else { "http" };
+                let host = web.base.host_str().unwrap_or_default().to_ascii_lowercase();
+                Some(Self { protocol, host, port: web.base.port_or_known_default().unwrap_or_default(), user: None })
+            }
+        })
+    }
+
+    /// Whether a list of hosts means this one: `git.example` is its https and ssh at their own ports, `git.example:8443` both at another
+    /// port. What anybody on the way may read and change is meant only if it is written so: `http://git.example`.
+    pub fn is_named(&self, entry: &str) -> bool {
+        let entry = entry.to_ascii_lowercase();
+        let (protocol, place) = entry.split_once("://").map_or((None, &*entry), |(protocol, place)| (Some(protocol), place));
+        let is_protocol = protocol.map_or(self.protocol != "http", |protocol| protocol == self.protocol);
+        let place = place.trim_end_matches('/');
+        let is_place = place == self.host && self.port == self.own_port();
+        is_protocol && (is_place || place == format!("{}:{}", self.host, self.port))
+    }
+
+    /// Whether it is asked by ssh.
+    pub fn is_ssh(&self) -> bool {
+        self.protocol == "ssh"
+    }
+
+    fn own_port(&self) -> u16 {
+        match self.protocol {
+            "ssh" => 22,
+            "https" => 443,
+            _ => 80,
+        }
+    }
+}
+
+impl std::fmt::Display for Server {
+    /// As it is written into a list of hosts.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let protocol = if self.protocol == "http" { "http://" } else { "" };
+        write!(f, "{protocol}{}", self.host)?;
+        if self.port == self.own_port() { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
 /// Reads an address; or says why it is none.
 pub(super) fn parse(url: &SafeUrl) -> Result<Address, String> {
     let text = url.reveal();
@@ -196,6 +260,29 @@ mod tests {
         check("/srv/git/a.git", "disk /srv/git/a.git");
         check("./a:b", "disk ./a:b");
         check("file:///srv/a%20b", "disk /srv/a b");
+    }
+
+    #[test]
+    fn a_server_is_named_by_host_and_port_and_without_protection_only_on_purpose() {
+        let server = |url: &str| Server::of(&SafeUrl::new(url)).unwrap().unwrap();
+        let check = |url: &str, entry: &str, expect: bool| assert_eq!(server(url).is_named(entry), expect, "{url} {entry}");
+        check("https://git.example/a/b", "git.example", true);
+        check("https://Git.Example/a/b", "git.EXAMPLE", true);
+        check("git@git.example:a/b", "git.example", true);
+        check("https://git.example/a/b", "ssh://git.example", false);
+        check("https://git.example:8443/a/b", "git.example", false);
+        check("https://git.example:8443/a/b", "git.example:8443", true);
+        check("https://git.example/a/b", "git.example:443", true);
+        check("http://git.example/a/b", "git.example", false);
+        check("http://git.example/a/b", "http://git.example/", true);
+        check("http://git.example/a/b", "http://git.example", true);
+        check("http://git.example:3000/a/b", "http://git.example:3000", true);
+        check("https://evil.git.example/a/b", "git.example", false);
+        check("https://git.example.evil/a/b", "git.example", false);
+        check("https://git.example@evil/a/b", "git.example", false);
+        assert_eq!(server("https://git.example@evil:1/a/b").to_string(), "evil:1");
+        assert_eq!(server("http://h:3000/a/b").to_string(), "http://h:3000");
+        assert_eq!(Server::of(&SafeUrl::new("/srv/a")), Ok(None));
     }
 
     #[test]

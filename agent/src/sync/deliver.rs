@@ -9,10 +9,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use overlays::object::{Object, ObjectId, Origin};
-use overlays::{Fingerprint, Options, Rendered};
+use overlays::{Fingerprint, Rendered};
 use serde_json::Value;
 
-use super::{Course, Error, Leader, Note, Workshop, render, render_failures, root_text};
+use super::bases::Unrendered;
+use super::{Course, Error, Leader, Note, root_text};
 use crate::api;
 use crate::baseline::{self, Baseline};
 use crate::cluster::{self, Applied, Applying, Change, Mark, Refusal, Resource};
@@ -75,6 +76,8 @@ struct Delivery {
     failures: Vec<Failure>,
     outcomes: Vec<Outcome>,
     conflicts: usize,
+    /// It may go well later although nothing is changed.
+    again: bool,
 }
 impl Leader {
     /// Every app goes its own way: one that waits or fails holds up only those that depend on it.
@@ -106,8 +109,8 @@ impl Leader {
         self.start(&app.name);
         let (rendered, print) = match self.render(&course.workshop, app).await? {
             Ok(rendered) => rendered,
-            Err(failures) => {
-                self.record(app, Delivery { failures, ..Delivery::default() }, None);
+            Err(Unrendered { failures, is_transient }) => {
+                self.record(app, Delivery { failures, again: is_transient, ..Delivery::default() }, None);
                 return Ok(None);
             }
         };
@@ -163,17 +166,6 @@ impl Leader {
         if let Some(app) = self.state.borrow_mut().apps.get_mut(app) {
             app.stage = stage;
         }
-    }
-
-    async fn render(&self, workshop: &Workshop, app: &App) -> Result<Result<(Rendered, Fingerprint), Vec<Failure>>, Error> {
-        self.metrics.rendered();
-        let (name, app) = (app.name.clone(), app.clone());
-        let rendered = workshop.run(move |tree, cache| {
-            let rendered = render(&app, tree, &Options::default(), cache)?;
-            let print = rendered.inputs.fingerprint(tree).map_err(overlays::Error::from)?;
-            Ok::<_, overlays::Errors>((rendered, print))
-        });
-        Ok(rendered.await?.map_err(|errors| render_failures(&name, &errors)))
     }
 
     /// Applies what an app asks for, and says what it no longer asks for.
@@ -470,7 +462,7 @@ impl Leader {
             changed: delivery.outcomes.iter().filter(|outcome| outcome.is_change()).count(),
             deleted: 0,
             conflicts: delivery.conflicts,
-            retry: inputs.is_some() && !delivery.failures.is_empty(),
+            retry: delivery.again || (inputs.is_some() && !delivery.failures.is_empty()),
             failures: delivery.failures,
             held: None,
             inputs: inputs.filter(|_| complete),

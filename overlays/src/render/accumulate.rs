@@ -13,7 +13,7 @@ use crate::layer::Placed;
 use crate::object::Object;
 use crate::objects::Objects;
 use crate::path::RepoPath;
-use crate::source;
+use crate::remote::is_remote;
 use crate::transform::near;
 use crate::tree::Kind;
 use crate::yaml::Mark;
@@ -69,17 +69,15 @@ impl Build<'_> {
     ) -> Result<(), Errors> {
         let Placed { value: name, mark } = resource;
         let at = |build: &Self, error: Error| build.source.place(error, &layer.file, *mark);
-        if let Some(remote) = source::remote(name) {
-            self.source.missing.push(remote.clone());
-            return Err(at(self, Error::Missing(vec![remote])).into());
-        }
         if name.is_empty() {
             return Err(at(self, Error::new(Stage::Layer, "an entry of `resources` is empty")).into());
         }
-        let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
+        let path = self.path_of(layer, name).map_err(|error| at(self, error))?;
         match self.source.resolve(&path)? {
             Some((_, Kind::File)) => {
-                self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
+                if !is_remote(name) {
+                    self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
+                }
                 let mut objects = self.resources(&path)?;
                 objects.iter_mut().for_each(|object| self.note_file(object, &path));
                 self.append(layer, objects, *mark, &mut into.objects)
@@ -97,6 +95,11 @@ impl Build<'_> {
         }
     }
 
+    /// Where what an entry names is, here or in another repository.
+    pub(super) fn path_of(&self, layer: &Layer, name: &str) -> Result<RepoPath, Error> {
+        if is_remote(name) { self.source.remote(name) } else { self.source.join(&layer.directory, name) }
+    }
+
     fn component(
         &mut self,
         layer: &Layer,
@@ -106,11 +109,7 @@ impl Build<'_> {
     ) -> Result<Accumulated, Errors> {
         let Placed { value: name, mark } = component;
         let at = |build: &Self, error: Error| build.source.place(error, &layer.file, *mark);
-        if let Some(remote) = source::remote(name) {
-            self.source.missing.push(remote.clone());
-            return Err(at(self, Error::Missing(vec![remote])).into());
-        }
-        let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
+        let path = self.path_of(layer, name).map_err(|error| at(self, error))?;
         let path = match self.source.resolve(&path)? {
             Some((path, Kind::Directory)) => path,
             Some(_) => return Err(at(self, Error::new(Stage::Layer, format!("the component `{path}` is no directory"))).into()),
@@ -137,7 +136,7 @@ impl Build<'_> {
                 Error::new(Stage::Layer, format!("`{name}` is an absolute path; paths are relative to the kustomization")),
             ));
         }
-        if is_ambiguous(name) {
+        if !is_remote(name) && is_ambiguous(name) {
             let error = Error::new(Stage::Layer, format!("`{name}` has `..` within a name"));
             return Err(at(self, error.hint("two entries of a list may have become one: check their indentation")));
         }
@@ -286,10 +285,10 @@ pub(super) fn absorb(objects: &mut Objects, object: Object, behavior: Behavior) 
 }
 
 fn absent(name: &str, error: Error) -> Error {
-    if is_ambiguous(name) {
+    if !is_remote(name) && is_ambiguous(name) {
         return error.hint("two entries of a list may have become one: check their indentation");
     }
-    if name.contains(['*', '?', '[']) {
+    if !is_remote(name) && name.contains(['*', '?', '[']) {
         error.hint("patterns are not expanded: name each file, or a directory with a kustomization")
     } else {
         error

@@ -8,7 +8,7 @@ use super::{Accumulated, Build};
 use crate::diagnostic::Code;
 use crate::error::{Error, Errors, Stage};
 use crate::layer::FILE_NAMES;
-use crate::object::Object;
+use crate::object::{Object, Origin};
 use crate::objects::Objects;
 use crate::path::RepoPath;
 use crate::tree::Kind;
@@ -79,6 +79,7 @@ impl Build<'_> {
             );
             return Err(Error::new(Stage::Layer, message)
                 .code_is(Code::Limit)
+                .at(Origin { file: directory.clone(), line: 0, column: 0 })
                 .hint("add a kustomization file that names what is wanted, or a .plimsollignore"));
         }
         let entries = self.source.tree().list(directory)?;

@@ -20,8 +20,10 @@ const KUSTOMIZE: &str = "kustomize-v5.8.2";
 /// Where something was written, and for steps and generators what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
-    /// The file, seen from the root's directory.
+    /// The file, seen from the root's directory, or in the repository of a remote base.
     file: String,
+    /// That repository and the reference, as they are written.
+    remote: Option<(String, Option<String>)>,
     by: Option<By>,
 }
 
@@ -32,8 +34,12 @@ struct By([String; 4]);
 impl Note {
     /// As kustomize prints it, one line a part.
     fn lines(&self) -> Vec<String> {
-        let Some(By(parts)) = &self.by else { return vec![format!("path: {}", scalar(&self.file))] };
-        let mut lines = vec![format!("configuredIn: {}", scalar(&self.file)), "configuredBy:".to_owned()];
+        let repository = self.remote.iter().map(|(url, _)| format!("repo: {}", scalar(url)));
+        let reference = self.remote.iter().filter_map(|(_, reference)| Some(format!("ref: {}", scalar(reference.as_ref()?))));
+        let remote = repository.chain(reference);
+        let Some(By(parts)) = &self.by else { return [format!("path: {}", scalar(&self.file))].into_iter().chain(remote).collect() };
+        let mut lines: Vec<String> = remote.collect();
+        lines.extend([format!("configuredIn: {}", scalar(&self.file)), "configuredBy:".to_owned()]);
         let named = ["apiVersion", "kind", "name", "namespace"].iter().zip(parts).filter(|(_, part)| !part.is_empty());
         lines.extend(named.map(|(name, part)| format!("  {name}: {}", scalar(part))));
         lines
@@ -51,20 +57,28 @@ fn scalar(text: &str) -> String {
 impl Build<'_> {
     /// Notes the file that an object was read from.
     pub(super) fn note_file(&self, object: &mut Object, file: &RepoPath) {
-        object.history.made = self.noted_from.as_ref().map(|root| Note { file: relative(root, file), by: None });
+        object.history.made = self.note(file, None);
     }
 
     /// Notes a step or generator that the kustomization's own fields ask for.
     pub(super) fn own_note(&self, layer: &Layer, kind: &str) -> Option<Note> {
         let by = By(["builtin".to_owned(), kind.to_owned(), String::new(), String::new()]);
-        self.noted_from.as_ref().map(|root| Note { file: relative(root, &layer.file), by: Some(by) })
+        self.note(&layer.file, Some(by))
     }
 
     /// Notes a step or generator that a configuration describes.
     pub(super) fn described_note(&self, configuration: &Object) -> Option<Note> {
         let parts = [configuration.api_version(), configuration.kind(), configuration.name(), configuration.namespace()];
         let by = By(parts.map(str::to_owned));
-        self.noted_from.as_ref().map(|root| Note { file: relative(root, &configuration.origin().file), by: Some(by) })
+        self.note(&configuration.origin().file, Some(by))
+    }
+
+    fn note(&self, file: &RepoPath, by: Option<By>) -> Option<Note> {
+        let root = self.noted_from.as_ref()?;
+        Some(match self.source.tree().brought(file) {
+            Some((remote, file)) => Note { file: file.as_str().to_owned(), remote: Some((remote.url, remote.reference)), by },
+            None => Note { file: relative(root, file), remote: None, by },
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Blob, ContentId, Kind, Tree, TreeError, hash_blob, hash_tree};
 use crate::path::RepoPath;
+use crate::remote::Remote;
 
 /// Another tree, in which one file is added or replaced. The directories above it are there, too.
 pub struct WithFile<'a> {
@@ -81,6 +82,14 @@ impl Tree for WithFile<'_> {
         let under = own.map(|id| ("under".to_owned(), "40000", id));
         let added = (self.path.as_str().replace('/', " "), "100644", self.blob.id);
         hash_tree(under.into_iter().chain([added]).collect(), path).map(Some)
+    }
+
+    fn remote(&self, remote: &Remote) -> Result<Option<RepoPath>, TreeError> {
+        self.tree.remote(remote)
+    }
+
+    fn brought(&self, path: &RepoPath) -> Option<(Remote, RepoPath)> {
+        self.tree.brought(path)
     }
 }
 
