@@ -60,9 +60,11 @@ impl Taken {
     /// Reads the field again once the object at this place was written to.
     fn refresh(&mut self, written: usize, body: &Node) {
         let Some((_, steps)) = self.from.as_ref().filter(|(at, _)| *at == written) else { return };
-        if let (Some(text), Value::Scalar(old, ..)) = (path::lookup(body, steps).ok().flatten().and_then(Node::text), &mut self.value.value)
-        {
-            *old = text.clone();
+        let Some(now) = path::lookup(body, steps).ok().flatten() else { return };
+        match (&mut self.value.value, &now.value) {
+            (Value::Scalar(old, ..), Value::Scalar(text, ..)) => *old = text.clone(),
+            (Value::Scalar(..), _) => {}
+            (old, now) => *old = now.clone(),
         }
     }
 }
