@@ -219,6 +219,11 @@ fn with_part(old: &str, new: &str, options: &FieldOptions) -> String {
 /// A scalar of the same type with another text. A scalar without any text was just made and takes the type of its new text.
 fn retyped(node: &Node, text: &str) -> Result<Node, String> {
     let plain = Node::plain(text);
+    if edit::is_untagged(node) {
+        let mut node = node.clone();
+        edit::set_text(&mut node, text, Mark::default());
+        return Ok(node);
+    }
     let Value::Scalar(old, Style::Plain, None) = &node.value else { return Ok(Node::string(text)) };
     if old.is_empty() {
         return Ok(plain);

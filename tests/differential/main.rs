@@ -73,6 +73,7 @@ fn generated_trees_come_out_as_kustomize_builds_them() {
         let theirs = kustomize.build(&tree);
         let likeness = compare(&theirs, &ours(&tree));
         built += u64::from(theirs.is_ok());
+        if show > 2 && let Err(error) = &theirs { eprintln!("REFUSED {}", error.replace('\n', " ")); }
         if is_milder(likeness, &theirs) {
             milder += 1;
             continue;

@@ -256,7 +256,9 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
         match value {
             Some(value) => {
                 if let Some(metadata) = edit::ensure(object.body_mut(), "metadata", Node::map) {
-                    edit::put_any(metadata, field, value.clone());
+                    let mut written = value.clone();
+                    edit::set_text(&mut written, value.text().map_or("", |text| text), value.mark);
+                    edit::put_any(metadata, field, written);
                 }
             }
             None => drop(object.body_mut().get_mut("metadata").and_then(|metadata| edit::remove(metadata, field))),
