@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::objects::{NAMES, NAMESPACES, container, entries, labels, object, scalar, text};
+use super::objects::{self, NAMES, NAMESPACES, container, entries, labels, scalar, text};
 use super::random::Random;
 use super::write::{document, documents};
 use super::{patches, steps};
@@ -128,8 +128,12 @@ impl Writer {
             layer.add(field, json!(format!("../{directory}")));
         }
         for _ in 0..self.random.between(usize::from(depth == 0), 2) {
-            let mut objects: Vec<Value> = (0..self.random.between(1, 3)).map(|_| object(&mut self.random)).collect();
-            layer.known.extend(objects.iter().map(|object| Known { object: object.clone(), name: name_of(object) }));
+            let mut objects: Vec<Value> = Vec::new();
+            for _ in 0..self.random.between(1, 3) {
+                let object = self.object(layer);
+                layer.known.push(Known { name: name_of(&object), object: object.clone() });
+                objects.push(object);
+            }
             if self.random.chance(4) {
                 objects = vec![json!({"apiVersion": "v1", "kind": "List", "items": objects})];
             }
@@ -137,6 +141,19 @@ impl Writer {
             let file = self.file(layer, "r", content);
             layer.add("resources", json!(file));
         }
+    }
+
+    /// An object that is, most likely, not there yet.
+    fn object(&mut self, layer: &Layer) -> Value {
+        let mut object = objects::object(&mut self.random);
+        for _ in 0..4 {
+            let is_there = layer.known.iter().any(|known| known.kind() == object["kind"] && known.original() == name_of(&object));
+            if !is_there {
+                break;
+            }
+            object = objects::object(&mut self.random);
+        }
+        object
     }
 
     fn components(&mut self, layer: &mut Layer, depth: usize) {
@@ -276,7 +293,7 @@ impl Writer {
         let there: Vec<&Known> = layer.known.iter().filter(|known| known.kind() == kind).collect();
         let (name, behavior) = match self.random.choose(&there) {
             Some(known) if self.random.chance(50) => {
-                let behavior = self.random.pick(&["merge", "merge", "replace", "create"]);
+                let behavior = if self.random.chance(6) { "create" } else { self.random.pick(&["merge", "merge", "replace"]) };
                 (known.some_name(&mut self.random).to_owned(), Some(behavior))
             }
             _ => (format!("{}-{}", self.random.pick(&NAMES), self.random.pick(&["gen", "conf", "env"])), None),
@@ -343,7 +360,7 @@ impl Writer {
         match self.random.choose(&layer.known) {
             Some(known) if self.random.chance(96) => known.clone(),
             _ => {
-                let object = object(&mut self.random);
+                let object = objects::object(&mut self.random);
                 Known { name: name_of(&object), object }
             }
         }

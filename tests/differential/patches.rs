@@ -18,7 +18,9 @@ pub(crate) fn patches(writer: &mut Writer, layer: &mut Layer) {
         let mut entry =
             if writer.random.chance(50) { json!({"path": writer.file(layer, "p", content)}) } else { json!({"patch": content}) };
         if !is_strategic || writer.random.chance(40) {
-            entry["target"] = target(&mut writer.random, &known);
+            // Operations fit the object that they were made for, and hardly any other.
+            let is_exact = !is_strategic && writer.random.chance(85);
+            entry["target"] = if is_exact { exact_target(&mut writer.random, &known) } else { target(&mut writer.random, &known) };
         }
         if writer.random.chance(10) {
             entry["options"] = json!({"allowNameChange": true, "allowKindChange": writer.random.chance(50)});
@@ -49,6 +51,16 @@ pub(crate) fn json6902(writer: &mut Writer, layer: &mut Layer) {
         json!({"target": target, "patch": content})
     };
     layer.add("patchesJson6902", entry);
+}
+
+/// A selector that means an object and those that are called the same.
+pub(crate) fn exact_target(random: &mut Random, known: &Known) -> Value {
+    let (group, version) = known.version().split_once('/').unwrap_or(("", known.version()));
+    let mut target = json!({"kind": known.kind(), "version": version, "name": known.some_name(random).replace('.', "\\.")});
+    if !group.is_empty() {
+        target["group"] = json!(group);
+    }
+    target
 }
 
 /// A selector that means an object, and perhaps others.
@@ -163,27 +175,35 @@ const ESSENTIAL: [&str; 5] = ["/metadata", "/metadata/name", "/metadata/labels",
 
 /// A JSON patch.
 fn operations(writer: &mut Writer, known: &Known) -> Value {
-    let one = |writer: &mut Writer| {
-        let mut path = String::new();
-        let old = descend(&mut writer.random, &known.object, &mut path);
-        let value = writer.other_value(&old);
-        let mut operation = writer.random.pick(&["add", "add", "replace", "replace", "remove", "test", "copy", "move"]);
-        if ESSENTIAL.contains(&path.as_str()) {
-            operation = "add";
-            path.push_str("/new");
+    Value::Array((0..writer.random.between(1, 2)).map(|_| operation(writer, known)).collect())
+}
+
+fn operation(writer: &mut Writer, known: &Known) -> Value {
+    let mut path = String::new();
+    let mut old = descend(&mut writer.random, &known.object, &mut path);
+    let value = writer.other_value(&old);
+    let mut operation = writer.random.pick(&["add", "add", "add", "replace", "replace", "replace", "remove", "test", "copy", "move"]);
+    if ESSENTIAL.contains(&path.as_str()) || path.is_empty() {
+        operation = "add";
+        path = "/metadata/new".to_owned();
+        old = Value::Null;
+    }
+    match operation {
+        "remove" => json!({"op": operation, "path": path}),
+        "test" => json!({"op": operation, "path": path, "value": old}),
+        "copy" | "move" => json!({"op": operation, "from": path, "path": "/copied"}),
+        "add" if writer.random.chance(40) => {
+            let end = match old {
+                Value::Object(_) => writer.random.pick(&["/new", "/a~1b", "/a.b", "/8"]),
+                Value::Array(_) => writer.random.pick(&["/-", "/0", "/-1", "/-"]),
+                _ if writer.random.chance(4) => "/new",
+                _ => "",
+            };
+            json!({"op": operation, "path": format!("{path}{end}"), "value": value})
         }
-        match operation {
-            "remove" => json!({"op": operation, "path": path}),
-            "test" => json!({"op": operation, "path": path, "value": old}),
-            "copy" | "move" => json!({"op": operation, "from": path, "path": "/spec/copied"}),
-            "add" if writer.random.chance(40) => {
-                let end = writer.random.pick(&["new", "-", "0", "a~1b", "-1"]);
-                json!({"op": operation, "path": format!("{path}/{end}"), "value": value})
-            }
-            _ => json!({"op": operation, "path": path, "value": value}),
-        }
-    };
-    Value::Array((0..writer.random.between(1, 2)).map(|_| one(writer)).collect())
+        "add" | "replace" if writer.random.chance(2) => json!({"op": operation, "path": path}),
+        _ => json!({"op": operation, "path": path, "value": value}),
+    }
 }
 
 /// Some place in a value, as a JSON pointer.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::layers::{Known, Layer, Writer, name_of, pairs};
 use super::objects::NAMESPACES;
-use super::patches::{field_path, strategic_patch, target};
+use super::patches::{exact_target, field_path, strategic_patch, target};
 use super::random::Random;
 use super::write::document;
 
@@ -31,7 +31,8 @@ fn replacement(writer: &mut Writer, layer: &Layer) -> Value {
         source["fieldPath"] = json!(deep_path(&mut writer.random, &from));
     }
     if writer.random.chance(15) {
-        source["options"] = json!({"delimiter": writer.random.pick(&["-", ".", ":"]), "index": writer.random.below(3)});
+        let index = if writer.random.chance(85) { 0 } else { writer.random.below(3) };
+        source["options"] = json!({"delimiter": writer.random.pick(&["-", ".", ":"]), "index": index});
     }
     let targets: Vec<Value> = (0..writer.random.between(1, 2)).map(|_| replacement_target(writer, layer)).collect();
     if writer.random.chance(6) {
@@ -59,7 +60,7 @@ fn deep_path(random: &mut Random, from: &Known) -> String {
 fn replacement_target(writer: &mut Writer, layer: &Layer) -> Value {
     let to = writer.known(layer);
     let mut paths: Vec<String> = (0..writer.random.between(1, 2)).map(|_| deep_path(&mut writer.random, &to)).collect();
-    let create = writer.random.chance(35);
+    let create = writer.random.chance(60);
     if create && writer.random.chance(60) {
         let extra = ["metadata.labels.new", "spec.a.b.c", "spec.list.5.x", "spec.list.[name=z].v", "metadata.annotations.[x/y]", "data.k"];
         paths[0] = (*writer.random.pick(&extra)).to_owned();
@@ -67,7 +68,8 @@ fn replacement_target(writer: &mut Writer, layer: &Layer) -> Value {
     if writer.random.chance(6) {
         paths.clear();
     }
-    let mut entry = json!({"select": target(&mut writer.random, &to), "fieldPaths": paths});
+    let select = if writer.random.chance(70) { exact_target(&mut writer.random, &to) } else { target(&mut writer.random, &to) };
+    let mut entry = json!({"select": select, "fieldPaths": paths});
     if create || writer.random.chance(25) {
         let mut options = json!({});
         if create {

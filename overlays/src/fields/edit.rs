@@ -7,9 +7,7 @@ use crate::yaml::{Entry, Mark, Node, Style, Text, UNTAGGED, Value};
 /// Whether a resource's node is null: `null`, `~`, or nothing at all.
 pub(crate) fn is_null(node: &Node) -> bool {
     match &node.value {
-        Value::Scalar(text, Style::Plain, tag) if tag.as_deref().is_none_or(|tag| tag == UNTAGGED) => {
-            matches!(&**text, "" | "~" | "null" | "Null" | "NULL")
-        }
+        Value::Scalar(text, Style::Plain, None) => matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
         Value::Scalar(_, _, Some(tag)) => is_null_tag(tag),
         _ => false,
     }
@@ -60,6 +58,11 @@ pub(crate) fn set_text(node: &mut Node, text: &str, mark: Mark) {
         _ => Style::Plain,
     };
     *node = Node { value: Value::Scalar(text.into(), style, Some(UNTAGGED.into())), mark };
+}
+
+/// A scalar without a text yet, and without a type of its own.
+pub(crate) fn untagged() -> Node {
+    Node { value: Value::Scalar("".into(), Style::Plain, Some(UNTAGGED.into())), mark: Mark::default() }
 }
 
 /// Whether a step wrote this scalar, so that its text alone says its type; see [`UNTAGGED`].

@@ -234,7 +234,8 @@ impl<'a> Merger<'a> {
 
 /// kyaml sets each field anew, and takes what a step wrote for a string when it does.
 fn quote_what_reads_otherwise(value: &mut Node) {
-    if edit::is_untagged(value) && !matches!(value.resolve(Dialect::Resource), Ok(Scalar::Str(_))) {
+    let is_written = edit::is_untagged(value) && value.text().is_some_and(|text| !text.is_empty());
+    if is_written && !matches!(value.resolve(Dialect::Resource), Ok(Scalar::Str(_))) {
         edit::settle_string(value);
     }
 }

@@ -5,7 +5,7 @@
 use regex::Regex;
 
 use crate::fields::{edit, split_path};
-use crate::yaml::{Mark, Node, Value};
+use crate::yaml::{Node, Value};
 
 /// Splits a path at dots. `\.` is a dot in a key; so is one between `[` and `]`, and brackets without `=` only hold a key together.
 pub(super) fn split(path: &str) -> Vec<String> {
@@ -179,20 +179,13 @@ fn for_matching(
     Ok(count)
 }
 
-/// A scalar without a type of its own.
-fn untagged() -> Node {
-    let mut node = Node::plain("");
-    edit::set_text(&mut node, "", Mark::default());
-    node
-}
-
 /// What a missing step is made of: a list if an item comes next, the kind of the value if nothing does, else a map.
 fn made(rest: &[String], value: &Node) -> Node {
     match rest.first() {
         Some(next) if (next.starts_with('[') && next.ends_with(']')) || next.parse::<usize>().is_ok() => Node::list(),
         Some(_) => Node::map(),
         None => match value.value {
-            Value::Scalar(..) => untagged(),
+            Value::Scalar(..) => edit::untagged(),
             Value::List(_) => Node::list(),
             Value::Map(_) => Node::map(),
         },

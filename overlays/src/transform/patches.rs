@@ -185,9 +185,8 @@ fn fitted(document: &Document, objects: &Objects, at: usize) -> Node {
         edit::restate_strings(metadata, "labels");
         edit::restate_strings(metadata, "annotations");
     }
-    if let Some(version) = objects.get(at).and_then(|object| object.body().get("apiVersion")) {
-        edit::put_any(&mut patch, "apiVersion", version.clone());
-    }
+    let version = objects.get(at).and_then(|object| object.body().get("apiVersion")).cloned();
+    edit::put_any(&mut patch, "apiVersion", version.unwrap_or_else(edit::untagged));
     patch
 }
 
