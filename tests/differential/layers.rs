@@ -97,6 +97,14 @@ impl Writer {
         name
     }
 
+    /// Writes a file into a kustomization of its own, and returns what leads there from a layer.
+    pub(crate) fn directory_of(&mut self, content: String) -> String {
+        let mut layer = Layer { directory: format!("t{}", self.number()), fields: Map::new(), known: Vec::new() };
+        let file = self.file(&layer, "t", content);
+        layer.add("resources", json!(file));
+        format!("../{}", self.write(layer).0)
+    }
+
     /// A layer with the layers below it: its directory, and what it comes to.
     fn layer(&mut self, depth: usize, is_root: bool, above: &[Known]) -> (String, Vec<Known>) {
         let directory = format!("d{}", self.number());
@@ -137,10 +145,21 @@ impl Writer {
             if self.random.chance(4) {
                 objects = vec![json!({"apiVersion": "v1", "kind": "List", "items": objects})];
             }
-            let content = documents(&mut self.random, &objects);
+            let mut content = documents(&mut self.random, &objects);
+            if self.random.chance(8) {
+                content.push_str(&self.by_hand(layer));
+            }
             let file = self.file(layer, "r", content);
             layer.add("resources", json!(file));
         }
+    }
+
+    /// A document with what no value tells: anchors, blocks, comments.
+    fn by_hand(&mut self, layer: &mut Layer) -> String {
+        let name = format!("{}-{}", self.random.pick(&NAMES), self.random.pick(&["hand", "written"]));
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "x", "l": "y"}});
+        layer.known.push(Known { name: name.clone(), object });
+        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n{}", self.random.pick(&objects::BY_HAND))
     }
 
     /// An object that is, most likely, not there yet.
@@ -167,6 +186,9 @@ impl Writer {
             self.resources(&mut component, depth.min(1));
         }
         self.fields(&mut component, false);
+        if component.fields.len() == 2 {
+            self.annotations(&mut component);
+        }
         let (directory, known) = self.write(component);
         layer.known = known;
         layer.add("components", json!(format!("../{directory}")));
@@ -202,18 +224,23 @@ impl Writer {
                 field(self, layer);
             }
         }
-        if is_root && self.random.chance(3) {
+        if self.random.chance(if is_root { 3 } else { 1 }) {
             steps::openapi(self, layer);
         }
         if is_root && self.random.chance(10) {
             let order = self.random.pick(&["fifo", "legacy"]);
             layer.put("sortOptions", json!({"order": order}));
+            if order == "legacy" && self.random.chance(40) {
+                let kinds = json!({"orderFirst": ["Thing", "Service"], "orderLast": ["ConfigMap", "Namespace"]});
+                layer.put("sortOptions", json!({"order": order, "legacySortOptions": kinds}));
+            }
         }
     }
 
     fn options(&mut self, layer: &mut Layer) {
-        let wanted = self.random.pick(&["originAnnotations", "transformerAnnotations"]);
-        layer.put("buildMetadata", json!([wanted]));
+        let wanted = self.random.pick(&["originAnnotations", "transformerAnnotations", "managedByLabel"]);
+        let also = self.random.pick(&["originAnnotations", "transformerAnnotations", "unknown"]);
+        layer.put("buildMetadata", if self.random.chance(70) { json!([wanted]) } else { json!([wanted, also]) });
     }
 
     fn namespace(&mut self, layer: &mut Layer) {
@@ -261,7 +288,8 @@ impl Writer {
                     image[field] = json!(value);
                 }
             }
-            layer.add("images", image);
+            let field = if self.random.chance(8) { "imageTags" } else { "images" };
+            layer.add(field, image);
         }
     }
 
