@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
+use super::block::Block;
 use super::compose::Composer;
+use super::texts::Texts;
 use super::{Dialect, Error, Mark, Node, Value};
 
 /// Bounds on a text and on what it expands to.
@@ -44,7 +46,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
 /// The text is not YAML as go-yaml v2 reads it, or a limit is passed.
 pub fn parse_config(bytes: &[u8], limits: &Limits) -> Result<Option<Node>, Error> {
     let text = decoded(bytes, limits)?;
-    let node = contained(|| read_document(&text, 0, Dialect::Config, limits, &mut 0));
+    let node = contained(|| read_document(&text, 0, Dialect::Config, limits, &mut Texts::new(), &mut 0));
     Ok(node.map_err(|error| with_line(error, &text))?.filter(|node| !node.is_null(Dialect::Config)))
 }
 
@@ -123,7 +125,7 @@ fn with_line(error: Error, text: &str) -> Error {
 }
 
 fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
-    let (mut documents, mut nodes, mut count) = (Vec::new(), 0, 0);
+    let (mut documents, mut texts, mut nodes, mut count) = (Vec::new(), Texts::new(), 0, 0);
     let (mut rest, mut line) = (source, 0);
     loop {
         count += 1;
@@ -132,7 +134,7 @@ fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
             return Err(Error::new(format!("more documents than the limit of {}", limits.documents), mark));
         }
         let (piece, next) = split(rest, line)?;
-        let node = read_document(piece, line, Dialect::Resource, limits, &mut nodes)?;
+        let node = read_document(piece, line, Dialect::Resource, limits, &mut texts, &mut nodes)?;
         documents.extend(node.filter(|node| !is_empty(node)));
         let Some(next) = next else {
             return Ok(documents);
@@ -170,14 +172,32 @@ fn split(text: &str, line: usize) -> Result<(&str, Option<&str>), Error> {
 const MENDINGS: usize = 10;
 
 /// Reads the first document of a text that stands after so many lines of its file.
-fn read_document(text: &str, line: usize, dialect: Dialect, limits: &Limits, nodes: &mut usize) -> Result<Option<Node>, Error> {
+fn read_document(
+    text: &str,
+    line: usize,
+    dialect: Dialect,
+    limits: &Limits,
+    texts: &mut Texts,
+    nodes: &mut usize,
+) -> Result<Option<Node>, Error> {
     // The scanner needs a line end at the end, go-yaml does not.
     let last = text.rfind('\n').map_or(0, |at| at + 1);
     let unfinished = !text[last..].trim_matches([' ', '\t']).is_empty();
-    let mut source = if unfinished { Cow::Owned(format!("{text}\n")) } else { Cow::Borrowed(&text[..last]) };
+    let source = if unfinished { Cow::Owned(format!("{text}\n")) } else { Cow::Borrowed(&text[..last]) };
+    let block = Block { text: &source, unfinished, line, dialect, limits };
+    if let Some((node, sum)) = block.document(texts, *nodes) {
+        *nodes = sum;
+        return Ok(Some(node));
+    }
+    scan_document(block, texts, nodes)
+}
+
+/// Reads it by the scanner, which knows all of YAML.
+pub(super) fn scan_document(block: Block<'_>, texts: &mut Texts, nodes: &mut usize) -> Result<Option<Node>, Error> {
+    let mut source = Cow::Borrowed(block.text);
     let before = *nodes;
     for _ in 0..MENDINGS {
-        let mut composer = Composer::new(&source, unfinished, line, dialect, limits, nodes);
+        let mut composer = Composer::new(&Block { text: &source, ..block }, texts, nodes);
         let error = match composer.document() {
             Ok(node) => return Ok(node),
             Err(error) => error,
@@ -188,7 +208,7 @@ fn read_document(text: &str, line: usize, dialect: Dialect, limits: &Limits, nod
         source = Cow::Owned(mended);
         *nodes = before;
     }
-    Composer::new(&source, unfinished, line, dialect, limits, nodes).document()
+    Composer::new(&Block { text: &source, ..block }, texts, nodes).document()
 }
 
 /// The text without the backslash in `\'` in the double quotes that begin at a byte: go-yaml knows that escape, the scanner does not.
