@@ -5,6 +5,8 @@
 //!
 //! [`Composer`]: super::compose::Composer
 
+use memchr::memchr;
+
 use super::compose::is_unique;
 use super::parse::small;
 use super::texts::Texts;
@@ -40,7 +42,7 @@ impl Block<'_> {
             entries: Vec::new(),
             items: Vec::new(),
         };
-        reader.go_to(0, 0);
+        reader.go_to(reader.raw(0, 0));
         if self.text.get(reader.line.start..reader.line.end) == Some("---") {
             reader.next_line();
         }
@@ -51,8 +53,10 @@ impl Block<'_> {
 
 /// Whether a text holds only characters that mean nothing by themselves. Line ends other than `\n` and byte order marks do.
 fn is_ordinary(text: &str) -> bool {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
-    text.as_bytes().iter().all(is_plain)
+    // Without a way out in between the compiler makes it many bytes at a time.
+    let is_other = |byte: &u8| !matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+    let has_other = |bytes: &[u8]| bytes.iter().fold(false, |found, byte| found | is_other(byte));
+    !text.as_bytes().chunks(1024).any(has_other)
         || text.chars().all(|c| {
             matches!(c, '\t' | '\n' | ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{10000}'..)
         })
@@ -102,16 +106,16 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Goes to the first line from a byte on that is neither blank nor a comment.
-    fn go_to(&mut self, start: usize, number: usize) {
-        self.line = self.raw(start, number);
+    /// Goes to the first line from one on that is neither blank nor a comment.
+    fn go_to(&mut self, line: Line) {
+        self.line = line;
         while self.line.start < self.bytes.len() && (self.line.is_blank() || self.byte(self.line.content) == b'#') {
-            self.line = self.raw(self.line.end + 1, self.line.number + 1);
+            self.line = self.raw_after(self.line);
         }
     }
 
     fn next_line(&mut self) {
-        self.go_to(self.line.end + 1, self.line.number + 1);
+        self.go_to(self.raw_after(self.line));
     }
 
     /// The line that begins at a byte, whatever is on it.
@@ -119,7 +123,7 @@ impl<'a> Reader<'a> {
         let start = start.min(self.bytes.len());
         let rest = &self.bytes[start..];
         let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-        let end = start + self.block.text[start..].find('\n').unwrap_or(rest.len());
+        let end = start + memchr(b'\n', rest).unwrap_or(rest.len());
         Line { number, start, content: (start + blanks).min(end), end }
     }
 
@@ -357,7 +361,7 @@ impl<'a> Reader<'a> {
         let text: &'a str = self.block.text.get(start..end)?;
         let next = self.raw_after(self.line);
         if is_commented || !next.is_blank() && next.indent().is_none_or(|indent| indent <= column) {
-            self.go_to(next.start, next.number);
+            self.go_to(next);
             return self.scalar(text, Style::Plain, mark);
         }
         let folded = self.plain_lines(text, next, column)?;
@@ -389,7 +393,7 @@ impl<'a> Reader<'a> {
             }
             line = self.raw_after(line);
         }
-        self.go_to(line.start, line.number);
+        self.go_to(line);
         Some(folded)
     }
 
@@ -517,7 +521,7 @@ impl<'a> Reader<'a> {
         if chomping == b'+' {
             push_breaks(&mut text, breaks);
         }
-        self.go_to(next.start, next.number);
+        self.go_to(next);
         let style = if is_literal || self.block.dialect == Dialect::Config { Style::Quoted } else { Style::Folded };
         self.scalar(&text, style, mark)
     }

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr_iter, memmem};
+
 use super::block::Block;
 use super::compose::Composer;
 use super::texts::Texts;
@@ -35,7 +37,7 @@ impl Default for Limits {
 /// The text is not YAML as go-yaml v3 reads it, a key is there twice, or a limit is passed.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
     let text = decoded(bytes, limits)?;
-    let source = if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { text };
+    let source = if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n")) } else { text };
     contained(|| read_documents(&source, limits)).map_err(|error| with_line(error, &source))
 }
 
@@ -93,7 +95,7 @@ pub(super) fn mark_at(text: &str, offset: usize) -> Mark {
 }
 
 fn lines(text: &str) -> usize {
-    text.bytes().filter(|byte| *byte == b'\n').count()
+    memchr_iter(b'\n', text.as_bytes()).count()
 }
 
 pub(super) fn small(number: usize) -> u32 {
@@ -156,7 +158,7 @@ pub(super) const AFTER_SEPARATOR: &str = "begin the document on the line after `
 
 /// The text up to the next separator, and what comes after it. kyaml cuts by text, before any YAML is read.
 fn split(text: &str, line: usize) -> Result<(&str, Option<&str>), Error> {
-    let Some((at, end)) = text.find("\n---").and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?))) else {
+    let Some((at, end)) = memmem::find(text.as_bytes(), b"\n---").and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?))) else {
         return Ok((text, None));
     };
     let after = text[at + 4..end].trim();
