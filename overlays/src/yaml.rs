@@ -2,6 +2,7 @@
 //!
 //! It must not know what a Kubernetes object is: it deals in nodes.
 
+mod block;
 mod compose;
 mod emit;
 mod error;
@@ -11,6 +12,7 @@ mod node;
 mod number;
 mod parse;
 mod scalar;
+mod texts;
 mod timestamp;
 
 pub use emit::emit;

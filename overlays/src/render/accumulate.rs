@@ -79,8 +79,8 @@ impl Build<'_> {
         let path = layer.directory.join(name).map_err(|error| at(self, Error::new(Stage::Layer, error.to_string())))?;
         match self.source.resolve(&path)? {
             Some((_, Kind::File)) => {
-                self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
-                let mut objects = self.resources(&path)?;
+                self.source.allowed(&layer.directory, name).map_err(|error| at(self, error))?;
+                let mut objects = self.resources(&path).map_err(|error| at(self, error))?;
                 objects.iter_mut().for_each(|object| self.note_file(object, &path));
                 self.append(layer, objects, *mark, &mut into.objects)
             }

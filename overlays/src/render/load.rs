@@ -103,8 +103,7 @@ impl Build<'_> {
 
     /// The objects of a resource file.
     pub(super) fn resources(&mut self, path: &RepoPath) -> Result<Vec<Object>, Error> {
-        let blob = self.source.read(path)?;
-        let documents = self.source.documents(path, &blob)?;
+        let documents = self.source.documents(path)?;
         let found = objects(&documents, path);
         let mut found = found.map_err(|(message, mark)| self.source.place(Error::new(Stage::Object, message), path, mark))?;
         self.watch_all(&mut found, || watch::unasked("resources"));
