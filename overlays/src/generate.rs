@@ -15,7 +15,7 @@ use crate::layer::{Generator, GeneratorOptions, Placed};
 use crate::object::{Object, Origin};
 use crate::path::RepoPath;
 use crate::source::Source;
-use crate::yaml::{self, Entry, Mark, Node, Text, Value};
+use crate::yaml::{self, Entry, Mark, Node, Style, Text, Value};
 
 mod values;
 
@@ -147,7 +147,7 @@ fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark:
             (Kind::Secret, Ok(text)) => (base64_lines(text.as_bytes()), true),
             (Kind::Secret, Err(bytes)) => (base64_lines(bytes.as_bytes()), true),
         };
-        let entry = Entry { key: edit::string_at(&key, mark), value: edit::string_at(&text, mark) };
+        let entry = Entry { key: edit::string_at(&key, mark), value: value_at(&text, mark) };
         if is_text { data.push(entry) } else { binary.push(entry) }
     }
     for (field, entries) in [("data", data), ("binaryData", binary)] {
@@ -156,6 +156,12 @@ fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark:
             edit::put_any(body, field, Node { value: Value::Map(entries), mark });
         }
     }
+}
+
+/// A generated value. One of a single line is a string by its tag and not by quotes, so that a patch may put a number in its place.
+fn value_at(text: &str, mark: Mark) -> Node {
+    let (style, tag) = if text.contains('\n') { (Style::Quoted, None) } else { (Style::Plain, Some("!!str".into())) };
+    Node { value: Value::Scalar(text.into(), style, tag), mark }
 }
 
 /// The length of a line of base64 in kustomize.
@@ -225,7 +231,7 @@ fn merge_data(old: &Object, new: &mut Object) {
     let is_secret = old.kind() == "Secret";
     for entry in old.body().get("stringData").filter(|_| is_secret).map_or(&[][..], Node::entries) {
         let (Some(key), Some(text)) = (entry.key.text(), entry.value.text()) else { continue };
-        data.insert(key.clone(), edit::string_at(&base64_lines(text.as_bytes()), entry.value.mark));
+        data.insert(key.clone(), value_at(&base64_lines(text.as_bytes()), entry.value.mark));
     }
     for object in [old, &*new] {
         data.extend(strings(object.body().get("data")));
@@ -244,7 +250,7 @@ fn merge_data(old: &Object, new: &mut Object) {
 /// The values of a map as strings.
 fn strings(map: Option<&Node>) -> impl Iterator<Item = (Text, Node)> {
     let entries = map.map_or(&[][..], Node::entries);
-    entries.iter().filter_map(|entry| Some((entry.key.text()?.clone(), edit::string_at(entry.value.text()?, entry.value.mark))))
+    entries.iter().filter_map(|entry| Some((entry.key.text()?.clone(), value_at(entry.value.text()?, entry.value.mark))))
 }
 
 /// The hash of a generated map's content: ten letters and digits that can't spell words.

@@ -2,8 +2,6 @@
 //!
 //! It must not know how objects are applied: this is kustomize's order, kept so that outputs compare; applying has waves of its own.
 
-use std::cmp::Ordering;
-
 use crate::fields::Gvk;
 use crate::object::{Id, Object};
 
@@ -53,10 +51,9 @@ fn rank<S: AsRef<str>>(kind: &str, first: &[S], last: &[S]) -> i64 {
     at(last).map(|at| at + 1).or_else(|| at(first).map(|at| at - length)).unwrap_or(0)
 }
 
-/// Orders kinds: by rank, then by group, version and kind.
-pub(crate) fn by_kind(a: &Gvk, b: &Gvk) -> Ordering {
-    let key = |gvk: &Gvk| (rank(&gvk.kind, FIRST, LAST), kind_text(&gvk.group, &gvk.version, &gvk.kind));
-    key(a).cmp(&key(b))
+/// By what kinds are ordered: by rank, then by group, version and kind.
+pub(crate) fn of_kind(gvk: &Gvk) -> (i64, String) {
+    (rank(&gvk.kind, FIRST, LAST), kind_text(&gvk.group, &gvk.version, &gvk.kind))
 }
 
 fn kind_text(group: &str, version: &str, kind: &str) -> String {

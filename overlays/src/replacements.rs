@@ -60,9 +60,11 @@ impl Taken {
     /// Reads the field again once the object at this place was written to.
     fn refresh(&mut self, written: usize, body: &Node) {
         let Some((_, steps)) = self.from.as_ref().filter(|(at, _)| *at == written) else { return };
-        if let (Some(text), Value::Scalar(old, ..)) = (path::lookup(body, steps).ok().flatten().and_then(Node::text), &mut self.value.value)
-        {
-            *old = text.clone();
+        let Some(now) = path::lookup(body, steps).ok().flatten() else { return };
+        match (&mut self.value.value, &now.value) {
+            (Value::Scalar(old, ..), Value::Scalar(text, ..)) => *old = text.clone(),
+            (Value::Scalar(..), _) => {}
+            (old, now) => *old = now.clone(),
         }
     }
 }
@@ -217,6 +219,11 @@ fn with_part(old: &str, new: &str, options: &FieldOptions) -> String {
 /// A scalar of the same type with another text. A scalar without any text was just made and takes the type of its new text.
 fn retyped(node: &Node, text: &str) -> Result<Node, String> {
     let plain = Node::plain(text);
+    if edit::is_untagged(node) {
+        let mut node = node.clone();
+        edit::set_text(&mut node, text, Mark::default());
+        return Ok(node);
+    }
     let Value::Scalar(old, Style::Plain, None) = &node.value else { return Ok(Node::string(text)) };
     if old.is_empty() {
         return Ok(plain);

@@ -5,6 +5,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::diagnostic::Code;
 use crate::error::{Error, Stage};
 use crate::explain::query::nearest;
@@ -61,6 +63,11 @@ impl Cache {
         Self { limit: bytes, used: 0, clock: 0, entries: HashMap::new() }
     }
 
+    /// Whether a text of this length is kept: one file must not push out all others.
+    fn takes(&self, text_bytes: usize) -> bool {
+        text_bytes.saturating_mul(BYTES_PER_BYTE) <= self.limit / 2
+    }
+
     fn get(&mut self, id: ContentId) -> Option<Documents> {
         self.clock += 1;
         let entry = self.entries.get_mut(&id)?;
@@ -70,8 +77,7 @@ impl Cache {
 
     fn insert(&mut self, id: ContentId, documents: &Documents, text_bytes: usize) {
         let bytes = text_bytes.saturating_mul(BYTES_PER_BYTE);
-        // One file must not push out all others.
-        if bytes > self.limit / 2 {
+        if !self.takes(text_bytes) {
             return;
         }
         while self.used + bytes > self.limit {
@@ -94,6 +100,8 @@ pub(crate) struct Source<'a> {
     /// The files that marks may name; number 0 is left free for "the object's own file".
     files: Vec<RepoPath>,
     numbers: HashMap<RepoPath, u32>,
+    /// What paths lead to, as far as that was asked.
+    resolved: HashMap<RepoPath, Option<(RepoPath, Kind)>>,
     layers: BTreeSet<RepoPath>,
     /// Files that were read and are in no layer's directory, for they lie outside.
     others: BTreeSet<RepoPath>,
@@ -111,6 +119,7 @@ impl<'a> Source<'a> {
             strict,
             files,
             numbers: HashMap::new(),
+            resolved: HashMap::new(),
             layers: BTreeSet::new(),
             others: BTreeSet::new(),
             linked: BTreeSet::new(),
@@ -162,11 +171,17 @@ impl<'a> Source<'a> {
     /// What a path leads to, and where: a layer or file that is reached through a link is where the link leads, as in kustomize.
     /// The path counts among the inputs, for its content may change where no layer is.
     pub(crate) fn resolve(&mut self, path: &RepoPath) -> Result<Option<(RepoPath, Kind)>, Error> {
-        let (Some(real), Some(kind)) = (self.tree.real(path)?, self.tree.kind(path)?) else { return Ok(None) };
-        if real != *path {
+        if let Some(known) = self.resolved.get(path) {
+            return Ok(known.clone());
+        }
+        let real = self.tree.real(path)?;
+        let kind = real.as_ref().map_or(Ok(None), |_| self.tree.kind(path))?;
+        if real.as_ref().is_some_and(|real| real != path) {
             self.note_links(path)?;
         }
-        Ok(Some((real, kind)))
+        let found = real.zip(kind);
+        self.resolved.insert(path.clone(), found.clone());
+        Ok(found)
     }
 
     /// Counts the links on the way to a path among the inputs.
@@ -215,6 +230,16 @@ impl<'a> Source<'a> {
     /// # Errors
     /// There is no such file, or the layer may not read it.
     pub(crate) fn file(&mut self, layer: &RepoPath, name: &str) -> Result<(RepoPath, Blob), Error> {
+        let path = self.allowed(layer, name)?;
+        let blob = self.read(&path)?;
+        Ok((path, blob))
+    }
+
+    /// The path of a file that a layer names.
+    ///
+    /// # Errors
+    /// As [`Source::file`].
+    pub(crate) fn allowed(&mut self, layer: &RepoPath, name: &str) -> Result<RepoPath, Error> {
         let path = if remote::is_page(name) { self.remote(name)? } else { self.join(layer, name)? };
         let found = self.resolve(&path)?;
         let real = found.as_ref().map_or(&path, |(real, _)| real);
@@ -227,12 +252,10 @@ impl<'a> Source<'a> {
             ));
         }
         match found.map(|(_, kind)| kind) {
-            Some(Kind::Directory) => return Err(Error::new(Stage::Layer, format!("`{name}` is a directory; a file is needed here"))),
-            None => return Err(self.missing_path(&path)),
-            Some(Kind::File) => {}
+            Some(Kind::Directory) => Err(Error::new(Stage::Layer, format!("`{name}` is a directory; a file is needed here"))),
+            None => Err(self.missing_path(&path)),
+            Some(Kind::File) => Ok(path),
         }
-        let blob = self.read(&path)?;
-        Ok((path, blob))
     }
 
     /// An error about a path that leads to nothing, with the name that was most likely meant.
@@ -256,20 +279,32 @@ impl<'a> Source<'a> {
 
     /// A file at a path that is known to be allowed.
     pub(crate) fn read(&mut self, path: &RepoPath) -> Result<Blob, Error> {
-        if !self.layers.iter().any(|layer| path.is_within(layer)) {
-            self.others.insert(path.clone());
-        }
+        self.note_read(path);
         self.tree.read(path)?.ok_or_else(|| self.missing_path(path))
     }
 
-    /// The documents of a resource file.
-    pub(crate) fn documents(&mut self, path: &RepoPath, blob: &Blob) -> Result<Documents, Error> {
-        if let Some(documents) = self.cache.get(blob.id) {
+    /// Counts a file among the inputs, unless a layer's directory covers it.
+    fn note_read(&mut self, path: &RepoPath) {
+        if !self.layers.iter().any(|layer| path.is_within(layer)) {
+            self.others.insert(path.clone());
+        }
+    }
+
+    /// The documents of a resource file, which is not read if it is known.
+    pub(crate) fn documents(&mut self, path: &RepoPath) -> Result<Documents, Error> {
+        let known = self.tree.known_id(path)?;
+        if let Some(documents) = known.and_then(|id| self.cache.get(id)) {
+            self.note_read(path);
+            return Ok(documents);
+        }
+        let blob = self.read(path)?;
+        let id = blob.id.or_else(|| self.cache.takes(blob.bytes.len()).then(|| digest(&blob.bytes)));
+        if let Some(documents) = id.filter(|_| known.is_none()).and_then(|id| self.cache.get(id)) {
             return Ok(documents);
         }
         let nodes = yaml::parse(&blob.bytes, &yaml::Limits::default()).map_err(|error| Error::yaml(path, &error))?;
         let documents: Documents = nodes.into_iter().map(Arc::new).collect();
-        self.cache.insert(blob.id, &documents, blob.bytes.len());
+        id.into_iter().for_each(|id| self.cache.insert(id, &documents, blob.bytes.len()));
         Ok(documents)
     }
 
@@ -314,6 +349,13 @@ impl<'a> Source<'a> {
         let error = self.place(error, file, wrong.mark.unwrap_or_default());
         wrong.hint.into_iter().fold(error, Error::hint)
     }
+}
+
+/// Names a content where the store does not.
+fn digest(bytes: &[u8]) -> ContentId {
+    let mut id = [0; 20];
+    id.copy_from_slice(&Sha256::digest(bytes)[..20]);
+    ContentId(id)
 }
 
 #[cfg(test)]

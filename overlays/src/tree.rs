@@ -50,8 +50,8 @@ impl fmt::Debug for ContentId {
 pub struct Blob {
     /// The content.
     pub bytes: Arc<[u8]>,
-    /// Names the content, so that it is parsed once.
-    pub id: ContentId,
+    /// Names the content, so that it is parsed once; `None` where the store does not know the name without reading all of it.
+    pub id: Option<ContentId>,
 }
 
 /// Why a tree could not be read. A path that is not there is no error but `None`.
@@ -101,6 +101,10 @@ pub trait Tree: Send + Sync {
     /// Names the content of the file or directory at `path`; `None` where nothing is. For a Git tree this costs no read of the content.
     /// Links on the way are followed; a link *inside* a directory counts by what it says, not by what it leads to.
     fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError>;
+    /// Names the content of the file at `path` where the store knows that without reading it.
+    fn known_id(&self, _path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+        Ok(None)
+    }
     /// Where `path` leads to through links; `None` where nothing is. Trees without links need not say.
     fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
         Ok(self.kind(path)?.map(|_| path.clone()))

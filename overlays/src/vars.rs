@@ -132,9 +132,7 @@ fn replace_in(node: &mut Node, values: &HashMap<String, Node>) -> Result<(), Str
     }
     match &mut node.value {
         Value::Scalar(..) => {
-            if let Some(replaced) = replaced(node, values) {
-                *node = replaced;
-            }
+            replace_text(node, values);
             Ok(())
         }
         Value::List(items) => items.iter_mut().try_for_each(|item| replace_scalar(item, values)),
@@ -148,10 +146,16 @@ fn replace_scalar(node: &mut Node, values: &HashMap<String, Node>) -> Result<(),
     if node.text().is_none() {
         return Err("only strings can hold vars".to_owned());
     }
-    if let Some(replaced) = replaced(node, values) {
-        *node = replaced;
-    }
+    replace_text(node, values);
     Ok(())
+}
+
+/// What a step wrote becomes a string here, whether it holds a var or not.
+fn replace_text(node: &mut Node, values: &HashMap<String, Node>) {
+    match replaced(node, values) {
+        Some(replaced) => *node = replaced,
+        None => edit::settle_string(node),
+    }
 }
 
 /// The node with its vars replaced. A var that is the whole text gives its type too.

@@ -47,6 +47,14 @@ impl Tree for Files {
         noted(&self.damaged, || self.tree.list(path))
     }
 
+    fn known_id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+        noted(&self.damaged, || self.tree.known_id(path))
+    }
+
+    fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
+        noted(&self.damaged, || self.tree.real(path))
+    }
+
     fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
         noted(&self.damaged, || self.tree.id(path))
     }

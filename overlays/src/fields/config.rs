@@ -96,8 +96,8 @@ impl Config {
 
     /// The order decides which of two entries for one field comes first, so it must be kustomize's.
     fn sort(&mut self) {
-        self.lists().into_iter().for_each(|list| list.sort_by(|a, b| order::by_kind(&a.gvk, &b.gvk)));
-        self.name_references.sort_by(|a, b| order::by_kind(&a.target, &b.target));
+        self.lists().into_iter().for_each(|list| list.sort_by_cached_key(|spec| order::of_kind(&spec.gvk)));
+        self.name_references.sort_by_cached_key(|reference| order::of_kind(&reference.target));
     }
 }
 

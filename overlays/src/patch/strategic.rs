@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::shape::{Schema, Schemas};
 use crate::fields::edit;
-use crate::yaml::{Entry, Mark, Node, Style, Text, Value};
+use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, Value};
 
 /// Merges a patch into an object. `None`: the patch deletes it.
 ///
@@ -144,7 +144,8 @@ impl<'a> Merger<'a> {
             let of = schema.and_then(|schema| schema.field(key_text(&entry)));
             let Entry { key, value } = entry;
             let entry = Entry { key, value: Node::plain("") };
-            if let Some(value) = self.merge(pair(&entry, value), of)? {
+            if let Some(mut value) = self.merge(pair(&entry, value), of)? {
+                quote_what_reads_otherwise(&mut value);
                 kept.push(Entry { value, ..entry });
             }
         }
@@ -228,6 +229,14 @@ impl<'a> Merger<'a> {
         }
         let list = if values.is_empty() { object } else { append_rest(merged, object, &last_keys)? };
         Ok(Node { value: Value::List(list), mark })
+    }
+}
+
+/// kyaml sets each field anew, and takes what a step wrote for a string when it does.
+fn quote_what_reads_otherwise(value: &mut Node) {
+    let is_written = edit::is_untagged(value) && value.text().is_some_and(|text| !text.is_empty());
+    if is_written && !matches!(value.resolve(Dialect::Resource), Ok(Scalar::Str(_))) {
+        edit::settle_string(value);
     }
 }
 

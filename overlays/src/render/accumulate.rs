@@ -76,9 +76,9 @@ impl Build<'_> {
         match self.source.resolve(&path)? {
             Some((_, Kind::File)) => {
                 if !is_remote(name) {
-                    self.source.file(&layer.directory, name).map_err(|error| at(self, error))?;
+                    self.source.allowed(&layer.directory, name).map_err(|error| at(self, error))?;
                 }
-                let mut objects = self.resources(&path)?;
+                let mut objects = self.resources(&path).map_err(|error| at(self, error))?;
                 objects.iter_mut().for_each(|object| self.note_file(object, &path));
                 self.append(layer, objects, *mark, &mut into.objects)
             }

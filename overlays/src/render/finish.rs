@@ -2,6 +2,7 @@
 //!
 //! It must not know how the objects were put together.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ use crate::path::RepoPath;
 use crate::references;
 use crate::transform::Step;
 use crate::tree::{ContentId, Kind};
+use crate::yaml::{Dialect, Entry, Node, Scalar};
 
 /// An object with this annotation, unless it is `false`, is for kustomize only.
 const LOCAL: &str = "config.kubernetes.io/local-config";
@@ -139,9 +141,17 @@ fn sort(objects: &mut [Object], sorting: Option<&SortOptions>, order: Order) -> 
     }
 }
 
+fn is_clean(annotations: &Node) -> bool {
+    let is_text = |node: &Node| matches!(node.resolve(Dialect::Resource), Ok(Scalar::Str(Cow::Borrowed(_))));
+    let is_own = |entry: &Entry| INTERNAL.iter().any(|name| edit::is_key(entry, name));
+    let entries = annotations.entries();
+    !entries.is_empty() && entries.iter().all(|entry| is_text(&entry.value) && !is_own(entry))
+}
+
 /// Takes kustomize's own annotations out. All others become strings, and an empty map of them goes.
 fn clean(object: &mut Object) {
-    if object.body().at(&["metadata", "annotations"]).is_none() {
+    // An object that is clean stays shared with the cache.
+    if object.body().at(&["metadata", "annotations"]).is_none_or(is_clean) {
         return;
     }
     let Some(metadata) = object.body_mut().get_mut("metadata") else { return };

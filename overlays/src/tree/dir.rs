@@ -1,28 +1,30 @@
 //! A directory on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::links::{self, Found};
 use super::{Blob, ContentId, Kind, Limits, MAX_DEPTH, Tree, TreeError, hash_blob, hash_tree};
 use crate::path::RepoPath;
 
-/// A tree that is a directory on disk, read anew each time. `.git` and what is neither file, directory nor link count as nothing.
+/// A tree that is a directory on disk, read anew each time but for which directories there are. `.git` and what is neither file, directory nor link count as nothing.
 ///
 /// Ids are those that Git would give: of a file the hash of its blob, of a directory the hash of its tree, for which all below is read.
 #[derive(Clone, Debug)]
 pub struct Dir {
     root: PathBuf,
     limits: Limits,
+    /// Directories to which no link leads, as they were met: most paths that are asked for lie in one of a few.
+    straight: Arc<Mutex<HashSet<RepoPath>>>,
 }
 
 impl Dir {
     /// The tree below a directory. Nothing above it can be reached, by `..` or by a link.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, limits: Limits::default() }
+        Self { root, limits: Limits::default(), straight: Arc::default() }
     }
 
     /// The same tree with other bounds.
@@ -77,7 +79,26 @@ impl Dir {
     }
 
     fn follow(&self, path: &RepoPath) -> Result<Option<(RepoPath, Kind)>, TreeError> {
-        links::follow(path, &self.limits, |path| self.look(path))
+        if path.parent().is_some_and(|above| self.straight().contains(&above)) {
+            match self.look(path)? {
+                None => return Ok(None),
+                Some(Found::File) => return Ok(Some((path.clone(), Kind::File))),
+                Some(Found::Directory) => return Ok(Some(self.met(path.clone()))),
+                Some(Found::Link(_)) => {}
+            }
+        }
+        let found = links::follow(path, &self.limits, |path| self.look(path))?;
+        Ok(found.map(|(real, kind)| if kind == Kind::Directory { self.met(real) } else { (real, kind) }))
+    }
+
+    /// A directory to which no link leads.
+    fn met(&self, directory: RepoPath) -> (RepoPath, Kind) {
+        self.straight().insert(directory.clone());
+        (directory, Kind::Directory)
+    }
+
+    fn straight(&self) -> MutexGuard<'_, HashSet<RepoPath>> {
+        self.straight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The names in a directory that is reached through no link.
@@ -169,11 +190,8 @@ impl Tree for Dir {
         let Some((file, Kind::File)) = self.follow(path)? else {
             return Ok(None);
         };
-        let Some(bytes) = self.bytes(&file)? else {
-            return Ok(None);
-        };
-        let id = hash_blob(&bytes, path)?;
-        Ok(Some(Blob { bytes: Arc::from(bytes), id }))
+        // A hash of large files costs more than anything else that is done with them.
+        Ok(self.bytes(&file)?.map(|bytes| Blob { bytes: bytes.into(), id: None }))
     }
 
     fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError> {
@@ -236,8 +254,8 @@ mod tests {
         let (_temporary, dir) = directory();
         assert_eq!(&*dir.read(&path("a/link.yaml")).unwrap().unwrap().bytes, b"x: 1\n");
         assert!(matches!(dir.read(&path("a/out.yaml")), Err(TreeError::Link { .. })));
-        assert_eq!(dir.read(&path("a/none.yaml")).unwrap().map(|blob| blob.id), None);
-        assert_eq!(dir.read(&path("a/b")).unwrap().map(|blob| blob.id), None);
+        assert_eq!(dir.read(&path("a/none.yaml")).unwrap().map(|blob| blob.bytes), None);
+        assert_eq!(dir.read(&path("a/b")).unwrap().map(|blob| blob.bytes), None);
     }
 
     #[test]

@@ -45,6 +45,17 @@ enum Mode {
     Submodule,
 }
 
+impl Mode {
+    /// What a tree tells of it: nothing of submodules; links are followed before.
+    fn kind(self) -> Option<Kind> {
+        match self {
+            Self::File => Some(Kind::File),
+            Self::Directory => Some(Kind::Directory),
+            Self::Link | Self::Submodule => None,
+        }
+    }
+}
+
 type Entries = Arc<BTreeMap<String, Entry>>;
 
 struct Store {
@@ -94,17 +105,29 @@ impl GitTree {
         read(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The entry that `path` leads to through links; the root has none of its own.
-    fn follow(&self, store: &mut Store, path: &RepoPath) -> Result<Option<Entry>, TreeError> {
+    /// The entry that `path` leads to through links, and its path without them; the root has none of its own.
+    fn find(&self, store: &mut Store, path: &RepoPath) -> Result<Option<(RepoPath, Entry)>, TreeError> {
+        match self.entry(store, path)? {
+            None | Some(Entry { mode: Mode::Submodule, .. }) => return Ok(None),
+            Some(Entry { mode: Mode::Link, .. }) => {}
+            Some(entry) => return Ok(Some((path.clone(), entry))),
+        }
         let found = links::follow(path, &self.limits, |path| self.look(store, path))?;
-        found.map_or(Ok(None), |(path, _)| self.entry(store, &path))
+        found.map_or(Ok(None), |(path, _)| Ok(self.entry(store, &path)?.map(|entry| (path, entry))))
     }
 
+    fn follow(&self, store: &mut Store, path: &RepoPath) -> Result<Option<Entry>, TreeError> {
+        Ok(self.find(store, path)?.map(|(_, entry)| entry))
+    }
+
+    /// The entry at a path, or the first link on the way there.
     fn entry(&self, store: &mut Store, path: &RepoPath) -> Result<Option<Entry>, TreeError> {
         let mut here = Entry { id: self.root, mode: Mode::Directory };
         for segment in path.segments() {
-            if here.mode != Mode::Directory {
-                return Ok(None);
+            match here.mode {
+                Mode::Directory => {}
+                Mode::Link => break,
+                Mode::File | Mode::Submodule => return Ok(None),
             }
             match store.entries(here.id, path, &self.limits)?.get(segment) {
                 Some(entry) => here = *entry,
@@ -225,18 +248,19 @@ fn failed(path: &RepoPath, error: &git2::Error) -> TreeError {
 
 impl Tree for GitTree {
     fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, TreeError> {
-        self.with(|store| Ok(links::follow(path, &self.limits, |path| self.look(store, path))?.map(|(_, kind)| kind)))
+        Ok(self.with(|store| self.follow(store, path))?.and_then(|entry| entry.mode.kind()))
     }
 
     fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
-        self.with(|store| Ok(links::follow(path, &self.limits, |path| self.look(store, path))?.map(|(path, _)| path)))
+        let found = self.with(|store| self.find(store, path))?;
+        Ok(found.filter(|(_, entry)| entry.mode.kind().is_some()).map(|(path, _)| path))
     }
 
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
         self.with(|store| match self.follow(store, path)? {
             Some(Entry { id, mode: Mode::File }) => {
                 let bytes = store.blob(id, path, self.limits.file_bytes)?;
-                Ok(Some(Blob { bytes: bytes.into(), id: content_id(id, path)? }))
+                Ok(Some(Blob { bytes: bytes.into(), id: Some(content_id(id, path)?) }))
             }
             _ => Ok(None),
         })
@@ -267,6 +291,11 @@ impl Tree for GitTree {
             names.insert(name.clone(), kind);
         }
         Ok(names)
+    }
+
+    fn known_id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+        let entry = self.with(|store| self.follow(store, path))?.filter(|entry| entry.mode == Mode::File);
+        entry.map(|entry| content_id(entry.id, path)).transpose()
     }
 
     fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
@@ -315,7 +344,7 @@ mod tests {
         let tree = GitTree::open(directory.path(), root).unwrap();
         let blob = tree.read(&path("app/link/b.yaml")).unwrap().unwrap();
         assert_eq!(&*blob.bytes, b"b: 1\n");
-        assert_eq!(Some(blob.id), tree.id(&path("shared/b.yaml")).unwrap());
+        assert_eq!(blob.id, tree.id(&path("shared/b.yaml")).unwrap());
         assert_eq!(tree.id(&RepoPath::root()).unwrap(), Some(ContentId(root)));
         assert_eq!(tree.id(&path("app/none")).unwrap(), None);
     }

@@ -1,6 +1,7 @@
 //! A tree with one file more, which nobody has committed: the kustomization that stacks layers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Blob, ContentId, Kind, Tree, TreeError, hash_blob, hash_tree};
 use crate::path::RepoPath;
@@ -10,7 +11,8 @@ use crate::remote::Remote;
 pub struct WithFile<'a> {
     tree: &'a dyn Tree,
     path: RepoPath,
-    blob: Blob,
+    bytes: Arc<[u8]>,
+    id: ContentId,
 }
 
 impl<'a> WithFile<'a> {
@@ -20,7 +22,7 @@ impl<'a> WithFile<'a> {
     /// The content could not be named (libgit2 cannot hash it); not known to happen.
     pub fn new(tree: &'a dyn Tree, path: RepoPath, content: &[u8]) -> Result<Self, TreeError> {
         let id = hash_blob(content, &path)?;
-        Ok(Self { tree, path, blob: Blob { bytes: content.into(), id } })
+        Ok(Self { tree, path, bytes: content.into(), id })
     }
 
     fn is_above(&self, path: &RepoPath) -> bool {
@@ -47,9 +49,17 @@ impl Tree for WithFile<'_> {
 
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
         match path {
-            path if *path == self.path => Ok(Some(self.blob.clone())),
+            path if *path == self.path => Ok(Some(Blob { bytes: Arc::clone(&self.bytes), id: Some(self.id) })),
             path if path.is_within(&self.path) || self.is_above(path) => Ok(None),
             path => self.tree.read(path),
+        }
+    }
+
+    fn known_id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+        match path {
+            path if *path == self.path => Ok(Some(self.id)),
+            path if path.is_within(&self.path) || self.is_above(path) => Ok(None),
+            path => self.tree.known_id(path),
         }
     }
 
@@ -70,7 +80,7 @@ impl Tree for WithFile<'_> {
     /// Of a directory above the file this is no id that Git knows, but one that changes with both.
     fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
         if *path == self.path {
-            return Ok(Some(self.blob.id));
+            return Ok(Some(self.id));
         }
         if path.is_within(&self.path) {
             return Ok(None);
@@ -80,7 +90,7 @@ impl Tree for WithFile<'_> {
             return Ok(own);
         }
         let under = own.map(|id| ("under".to_owned(), "40000", id));
-        let added = (self.path.as_str().replace('/', " "), "100644", self.blob.id);
+        let added = (self.path.as_str().replace('/', " "), "100644", self.id);
         hash_tree(under.into_iter().chain([added]).collect(), path).map(Some)
     }
 

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
 
+use super::block::Block;
 use super::parse::{AFTER_SEPARATOR, mark_at, small};
+use super::texts::Texts;
 use super::{Dialect, Entry, Error, Limits, Mark, Node, Style, Text, Value};
 
 /// Builds the tree of one document from the scanner's events.
@@ -17,18 +19,18 @@ pub(super) struct Composer<'a> {
     dialect: Dialect,
     limits: &'a Limits,
     nodes: &'a mut usize,
-    short_texts: HashSet<Text>,
+    texts: &'a mut Texts,
     /// Finished nodes with their size; nothing while the anchor's own node is being read.
     anchors: HashMap<String, Option<(Node, usize)>>,
     unknown_escape: Option<usize>,
 }
 
 impl<'a> Composer<'a> {
-    pub(super) fn new(text: &'a str, unfinished: bool, line: usize, dialect: Dialect, limits: &'a Limits, nodes: &'a mut usize) -> Self {
+    pub(super) fn new(block: &Block<'a>, texts: &'a mut Texts, nodes: &'a mut usize) -> Self {
+        let Block { text, unfinished, line, dialect, limits } = *block;
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
-        let (short_texts, anchors) = (HashSet::new(), HashMap::new());
-        Self { parser, text, unfinished, line, dialect, limits, nodes, short_texts, anchors, unknown_escape: None }
+        Self { parser, text, unfinished, line, dialect, limits, nodes, texts, anchors: HashMap::new(), unknown_escape: None }
     }
 
     /// The byte at which the quoted text begins that ended reading by an unknown escape.
@@ -145,7 +147,7 @@ impl<'a> Composer<'a> {
             ScalarStyle::Folded if self.dialect == Dialect::Resource => Style::Folded,
             _ => Style::Quoted,
         };
-        Value::Scalar(self.share(text), style, tag.map(Text::from))
+        Value::Scalar(self.texts.share(&text), style, tag.map(Text::from))
     }
 
     /// Takes the line end back that was added to a block that ends the text.
@@ -154,19 +156,6 @@ impl<'a> Composer<'a> {
         if block && self.unfinished && end.index >= self.text.len() as u64 && value.ends_with('\n') {
             value.pop();
         }
-    }
-
-    /// Short texts come again and again (keys, types), and are kept once a document.
-    fn share(&mut self, text: String) -> Text {
-        if text.len() > 24 {
-            return text.into();
-        }
-        if let Some(known) = self.short_texts.get(text.as_str()) {
-            return known.clone();
-        }
-        let shared = Text::from(text);
-        self.short_texts.insert(shared.clone());
-        shared
     }
 
     /// `\/` is JSON's, and go-yaml refuses it; the scanner, newer than go-yaml's, would take it.
@@ -311,6 +300,11 @@ fn unique(entries: &mut Vec<Entry>, dialect: Dialect) -> Result<(), Error> {
     let message =
         format!("mapping key `{}` is already defined on line {}", key.text().map_or("", |text| text), entries[double.0].key.mark.line);
     Err(Error::at_node(message, key).with_hint("remove one of the two"))
+}
+
+/// Whether no key is there twice, nor one that is no text.
+pub(super) fn is_unique(entries: &[Entry]) -> bool {
+    first_double(entries).is_none()
 }
 
 /// The places of the first key that is there twice.

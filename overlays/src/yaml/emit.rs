@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2_iter;
+
 use super::compose::is_allowed;
 use super::json::key_text;
 use super::scalar::must_quote;
@@ -46,6 +48,30 @@ struct Analysis {
     plain: bool,
     single: bool,
     block: bool,
+}
+
+const BLANKS: &str = "                                                                ";
+
+/// Whether a string is written plain, whatever surrounds it, and has no blank at which a line could be folded.
+fn is_word(text: &str) -> bool {
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    match text.as_bytes() {
+        [first, rest @ ..] => (first.is_ascii_alphabetic() || *first == b'/') && rest.iter().all(goes_on) && !must_quote(text),
+        [] => false,
+    }
+}
+
+/// Whether the keys stand as they are printed.
+fn is_in_order<'n>(entries: &'n [Entry], text: impl Fn(&'n Entry) -> Result<Cow<'n, str>, Error>) -> Result<bool, Error> {
+    let mut before: Option<Cow<'n, str>> = None;
+    for entry in entries {
+        let key = text(entry)?;
+        if before.is_some_and(|before| keys::less(&key, &before)) {
+            return Ok(false);
+        }
+        before = Some(key);
+    }
+    Ok(true)
 }
 
 fn is_break(c: char) -> bool {
@@ -91,24 +117,33 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn map(&mut self, entries: &[Entry], depth: usize) -> Result<(), Error> {
+    fn map<'n>(&mut self, entries: &'n [Entry], depth: usize) -> Result<(), Error> {
         let outer = self.indent;
         self.indent = Some(outer.map_or(0, |indent| indent + INDENT));
-        let mut sorted = Vec::with_capacity(entries.len());
-        for entry in entries {
-            sorted.push((key_text(&entry.key, Dialect::Resource, depth == 0)?, entry));
-        }
-        keys::sort(&mut sorted);
-        for (key, entry) in sorted {
-            self.write_indent();
-            self.key(&key, &entry.key)?;
-            self.node(&entry.value, true, depth + 1)?;
+        let text = |entry: &'n Entry| key_text(&entry.key, Dialect::Resource, depth == 0);
+        if is_in_order(entries, text)? {
+            entries.iter().try_for_each(|entry| self.entry(&text(entry)?, entry, depth))?;
+        } else {
+            let mut sorted = entries.iter().map(|entry| Ok((text(entry)?, entry))).collect::<Result<Vec<_>, Error>>()?;
+            keys::sort(&mut sorted);
+            sorted.into_iter().try_for_each(|(key, entry)| self.entry(&key, entry, depth))?;
         }
         self.indent = outer;
         Ok(())
     }
 
+    fn entry(&mut self, key: &str, entry: &Entry, depth: usize) -> Result<(), Error> {
+        self.write_indent();
+        self.key(key, &entry.key)?;
+        self.node(&entry.value, true, depth + 1)
+    }
+
     fn key(&mut self, key: &str, node: &Node) -> Result<(), Error> {
+        if is_word(key) && key.len() <= SIMPLE_KEY {
+            self.word(key);
+            self.indicator(":", false, false, false);
+            return Ok(());
+        }
         if key.contains(NEXT_LINE) {
             return Err(Error::at_node("a key with a line end U+0085 in it cannot be written", node));
         }
@@ -140,6 +175,10 @@ impl Printer<'_> {
     }
 
     fn string_value(&mut self, text: &str, node: &Node) -> Result<(), Error> {
+        if is_word(text) {
+            self.word(text);
+            return Ok(());
+        }
         let text = through_json(text);
         let analysis = analyze(&text, node)?;
         self.string(&text, &analysis, false);
@@ -149,9 +188,10 @@ impl Printer<'_> {
     fn string(&mut self, text: &str, analysis: &Analysis, simple_key: bool) {
         let outer = self.indent;
         self.indent = Some(outer.map_or(INDENT, |indent| indent + INDENT));
-        if text.contains('\n') && analysis.block && !simple_key {
+        let has_lines = analysis.multiline && text.contains('\n');
+        if has_lines && analysis.block && !simple_key {
             self.literal(text);
-        } else if text.contains('\n') || must_quote(text) || (!analysis.plain && !analysis.single) {
+        } else if has_lines || must_quote(text) || (!analysis.plain && !analysis.single) {
             self.double_quoted(text, !simple_key);
         } else if analysis.plain {
             self.plain(text, !simple_key);
@@ -159,6 +199,23 @@ impl Printer<'_> {
             self.single_quoted(text, !simple_key);
         }
         self.indent = outer;
+    }
+
+    /// A text that is written as it is, and where no line can be folded.
+    fn word(&mut self, text: &str) {
+        if !self.whitespace {
+            self.put(' ');
+        }
+        self.out.push_str(text);
+        self.column += text.len();
+        self.whitespace = false;
+        self.indention = false;
+    }
+
+    /// A part of a text that holds no line end.
+    fn run(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.column += if text.is_ascii() { text.len() } else { text.chars().count() };
     }
 
     fn put(&mut self, c: char) {
@@ -177,7 +234,8 @@ impl Printer<'_> {
             self.put_break('\n');
         }
         while self.column < indent {
-            self.put(' ');
+            let blanks = &BLANKS[..(indent - self.column).min(BLANKS.len())];
+            self.run(blanks);
         }
         self.whitespace = true;
         self.indention = true;
@@ -209,21 +267,58 @@ impl Printer<'_> {
 
     /// Breaks a line at a single blank once it is too long.
     fn folded(&mut self, text: &str) {
-        let mut chars = text.chars().peekable();
+        let mut parts = text.split(' ').peekable();
         let mut after_space = false;
-        while let Some(c) = chars.next() {
-            if c == ' ' && !after_space && self.column > WIDTH && chars.peek() != Some(&' ') {
-                self.write_indent();
-            } else {
-                self.put(c);
+        while let Some(part) = parts.next() {
+            if !part.is_empty() {
+                self.run(part);
                 self.indention = false;
             }
-            after_space = c == ' ';
+            let Some(next) = parts.peek() else { return };
+            after_space &= part.is_empty();
+            // A blank comes before `next`; more follow if that is empty, unless it is the last.
+            if !after_space && self.column > WIDTH && !next.is_empty() {
+                self.write_indent();
+            } else {
+                self.put(' ');
+                self.indention = false;
+            }
+            after_space = true;
         }
     }
 
     fn single_quoted(&mut self, text: &str, fold: bool) {
         self.indicator("'", true, false, false);
+        if text.contains(is_break) {
+            self.single_quoted_lines(text, fold);
+        } else {
+            self.single_quoted_line(text, fold);
+        }
+        self.indicator("'", false, false, false);
+    }
+
+    fn single_quoted_line(&mut self, text: &str, fold: bool) {
+        let mut parts = text.split(' ').peekable();
+        let (mut first, mut after_space) = (true, false);
+        while let Some(part) = parts.next() {
+            for (at, piece) in part.split('\'').enumerate() {
+                self.run(if at > 0 { "''" } else { "" });
+                self.run(piece);
+            }
+            self.indention &= part.is_empty();
+            first &= part.is_empty();
+            after_space &= part.is_empty();
+            let Some(next) = parts.peek() else { return };
+            if fold && !after_space && self.column > WIDTH && !first && !next.is_empty() {
+                self.write_indent();
+            } else {
+                self.put(' ');
+            }
+            (first, after_space) = (false, true);
+        }
+    }
+
+    fn single_quoted_lines(&mut self, text: &str, fold: bool) {
         let mut chars = text.chars().peekable();
         let (mut first, mut after_space, mut after_break) = (true, false, false);
         while let Some(c) = chars.next() {
@@ -252,7 +347,6 @@ impl Printer<'_> {
             }
             first = false;
         }
-        self.indicator("'", false, false, false);
     }
 
     fn double_quoted(&mut self, text: &str, fold: bool) {
@@ -325,19 +419,19 @@ impl Printer<'_> {
         }
         self.put_break('\n');
         (self.indention, self.whitespace) = (true, true);
-        let mut after_break = true;
-        for c in text.chars() {
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
             if is_break(c) {
                 self.put_break(c);
                 self.indention = true;
+                rest = &rest[c.len_utf8()..];
             } else {
-                if after_break {
-                    self.write_indent();
-                }
-                self.put(c);
+                let (line, after) = rest.split_at(rest.find(is_break).unwrap_or(rest.len()));
+                self.write_indent();
+                self.run(line);
                 self.indention = false;
+                rest = after;
             }
-            after_break = is_break(c);
         }
     }
 }
@@ -346,7 +440,7 @@ const NEXT_LINE: char = '\u{85}';
 
 /// JSON leaves U+0085 as it is, and go-yaml v2, which reads it again, takes it for a line end within quotes: lines are joined.
 fn through_json(text: &str) -> Cow<'_, str> {
-    if !text.contains(NEXT_LINE) {
+    if text.is_ascii() || !text.contains(NEXT_LINE) {
         return Cow::Borrowed(text);
     }
     let lines: Vec<&str> = text.split(NEXT_LINE).collect();
@@ -373,8 +467,30 @@ fn not_finite(node: &Node) -> Error {
         .with_hint("put the value in quotes if it is text")
 }
 
-/// Looks once at every character of a string.
+/// How a string may be written.
 fn analyze(text: &str, node: &Node) -> Result<Analysis, Error> {
+    analyze_line(text).map_or_else(|| analyze_all(text, node), Ok)
+}
+
+/// As [`analyze_all`] does, for one line of printable ASCII; `None` for anything else.
+fn analyze_line(text: &str) -> Option<Analysis> {
+    let bytes = text.as_bytes();
+    let (first, last) = (*bytes.first()?, *bytes.last()?);
+    if bytes.iter().fold(false, |found, byte| found | !matches!(byte, b' '..=b'~')) {
+        return None;
+    }
+    let is_blank = |at: usize| bytes.get(at).is_none_or(|byte| *byte == b' ');
+    let means = |at: usize| match bytes.get(at) {
+        Some(b':') => is_blank(at + 1),
+        _ => at > 0 && is_blank(at - 1),
+    };
+    let begins = !has_document_mark(text) && !is_indicator(char::from(first), true, ' ', bytes.get(1).copied().map(char::from));
+    let plain = begins && first != b' ' && last != b' ' && !memchr2_iter(b':', b'#', bytes).any(means);
+    Some(Analysis { multiline: false, plain, single: true, block: last != b' ' })
+}
+
+/// Looks once at every character of a string.
+fn analyze_all(text: &str, node: &Node) -> Result<Analysis, Error> {
     let mut analysis = Analysis { multiline: false, plain: !has_document_mark(text), single: true, block: !text.is_empty() };
     let mut chars = text.chars().peekable();
     let (mut previous, mut first) = (' ', true);
@@ -512,6 +628,22 @@ mod tests {
             ("a\u{85} b", "a b"),
         ] {
             assert_eq!(value(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_ascii_is_looked_at_as_any_text_is() {
+        let node = Node::string("");
+        for a in " -?:#,[a'\"%0.!~".chars() {
+            for b in " -?:#,[a'.".chars() {
+                for c in ["", " ", ":", "#", "a", "-.", " #", ": "] {
+                    let text = format!("{a}{b}{c}");
+                    let line = analyze_line(&text).unwrap();
+                    let all = analyze_all(&text, &node).unwrap();
+                    let facts = |of: &Analysis| (of.multiline, of.plain, of.single, of.block);
+                    assert_eq!(facts(&line), facts(&all), "{text:?}");
+                }
+            }
         }
     }
 

@@ -23,7 +23,14 @@ pub(super) fn sort<K: AsRef<str>, V>(items: &mut Vec<(K, V)>) {
 }
 
 /// Whether one key comes before another.
-fn less(a: &str, b: &str) -> bool {
+pub(super) fn less(a: &str, b: &str) -> bool {
+    if let (Some(x), Some(y)) = (a.bytes().next(), b.bytes().next())
+        && x != y
+        && x.is_ascii_alphabetic()
+        && y.is_ascii_alphabetic()
+    {
+        return x < y;
+    }
     let (mut left, mut right) = (a.chars(), b.chars());
     // Whether the digits just before the first difference hold one that is not 0.
     let mut in_number = false;

@@ -4,7 +4,11 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr_iter, memmem};
+
+use super::block::Block;
 use super::compose::Composer;
+use super::texts::Texts;
 use super::{Dialect, Error, Mark, Node, Value};
 
 /// Bounds on a text and on what it expands to.
@@ -33,7 +37,7 @@ impl Default for Limits {
 /// The text is not YAML as go-yaml v3 reads it, a key is there twice, or a limit is passed.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
     let text = decoded(bytes, limits)?;
-    let source = if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { text };
+    let source = if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n")) } else { text };
     contained(|| read_documents(&source, limits)).map_err(|error| with_line(error, &source))
 }
 
@@ -44,7 +48,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
 /// The text is not YAML as go-yaml v2 reads it, or a limit is passed.
 pub fn parse_config(bytes: &[u8], limits: &Limits) -> Result<Option<Node>, Error> {
     let text = decoded(bytes, limits)?;
-    let node = contained(|| read_document(&text, 0, Dialect::Config, limits, &mut 0));
+    let node = contained(|| read_document(&text, 0, Dialect::Config, limits, &mut Texts::new(), &mut 0));
     Ok(node.map_err(|error| with_line(error, &text))?.filter(|node| !node.is_null(Dialect::Config)))
 }
 
@@ -91,7 +95,7 @@ pub(super) fn mark_at(text: &str, offset: usize) -> Mark {
 }
 
 fn lines(text: &str) -> usize {
-    text.bytes().filter(|byte| *byte == b'\n').count()
+    memchr_iter(b'\n', text.as_bytes()).count()
 }
 
 pub(super) fn small(number: usize) -> u32 {
@@ -123,7 +127,7 @@ fn with_line(error: Error, text: &str) -> Error {
 }
 
 fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
-    let (mut documents, mut nodes, mut count) = (Vec::new(), 0, 0);
+    let (mut documents, mut texts, mut nodes, mut count) = (Vec::new(), Texts::new(), 0, 0);
     let (mut rest, mut line) = (source, 0);
     loop {
         count += 1;
@@ -132,7 +136,7 @@ fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
             return Err(Error::new(format!("more documents than the limit of {}", limits.documents), mark));
         }
         let (piece, next) = split(rest, line)?;
-        let node = read_document(piece, line, Dialect::Resource, limits, &mut nodes)?;
+        let node = read_document(piece, line, Dialect::Resource, limits, &mut texts, &mut nodes)?;
         documents.extend(node.filter(|node| !is_empty(node)));
         let Some(next) = next else {
             return Ok(documents);
@@ -154,7 +158,7 @@ pub(super) const AFTER_SEPARATOR: &str = "begin the document on the line after `
 
 /// The text up to the next separator, and what comes after it. kyaml cuts by text, before any YAML is read.
 fn split(text: &str, line: usize) -> Result<(&str, Option<&str>), Error> {
-    let Some((at, end)) = text.find("\n---").and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?))) else {
+    let Some((at, end)) = memmem::find(text.as_bytes(), b"\n---").and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?))) else {
         return Ok((text, None));
     };
     let after = text[at + 4..end].trim();
@@ -170,14 +174,32 @@ fn split(text: &str, line: usize) -> Result<(&str, Option<&str>), Error> {
 const MENDINGS: usize = 10;
 
 /// Reads the first document of a text that stands after so many lines of its file.
-fn read_document(text: &str, line: usize, dialect: Dialect, limits: &Limits, nodes: &mut usize) -> Result<Option<Node>, Error> {
+fn read_document(
+    text: &str,
+    line: usize,
+    dialect: Dialect,
+    limits: &Limits,
+    texts: &mut Texts,
+    nodes: &mut usize,
+) -> Result<Option<Node>, Error> {
     // The scanner needs a line end at the end, go-yaml does not.
     let last = text.rfind('\n').map_or(0, |at| at + 1);
     let unfinished = !text[last..].trim_matches([' ', '\t']).is_empty();
-    let mut source = if unfinished { Cow::Owned(format!("{text}\n")) } else { Cow::Borrowed(&text[..last]) };
+    let source = if unfinished { Cow::Owned(format!("{text}\n")) } else { Cow::Borrowed(&text[..last]) };
+    let block = Block { text: &source, unfinished, line, dialect, limits };
+    if let Some((node, sum)) = block.document(texts, *nodes) {
+        *nodes = sum;
+        return Ok(Some(node));
+    }
+    scan_document(block, texts, nodes)
+}
+
+/// Reads it by the scanner, which knows all of YAML.
+pub(super) fn scan_document(block: Block<'_>, texts: &mut Texts, nodes: &mut usize) -> Result<Option<Node>, Error> {
+    let mut source = Cow::Borrowed(block.text);
     let before = *nodes;
     for _ in 0..MENDINGS {
-        let mut composer = Composer::new(&source, unfinished, line, dialect, limits, nodes);
+        let mut composer = Composer::new(&Block { text: &source, ..block }, texts, nodes);
         let error = match composer.document() {
             Ok(node) => return Ok(node),
             Err(error) => error,
@@ -188,7 +210,7 @@ fn read_document(text: &str, line: usize, dialect: Dialect, limits: &Limits, nod
         source = Cow::Owned(mended);
         *nodes = before;
     }
-    Composer::new(&source, unfinished, line, dialect, limits, nodes).document()
+    Composer::new(&Block { text: &source, ..block }, texts, nodes).document()
 }
 
 /// The text without the backslash in `\'` in the double quotes that begin at a byte: go-yaml knows that escape, the scanner does not.

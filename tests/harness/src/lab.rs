@@ -65,6 +65,14 @@ impl Lab {
         Ok(Recipe::kustomize().built(&|line| tell(line))?.join("kustomize"))
     }
 
+    /// Finds or builds the command line of the real kustomize.
+    ///
+    /// # Errors
+    /// If Go is missing or the build fails, with what Go said.
+    pub fn kustomize_command() -> Result<PathBuf> {
+        Ok(Recipe::kustomize_command().built(&|line| tell(line))?.join("kustomize-command"))
+    }
+
     /// As [`Lab::binaries`], with a place of your own for the progress.
     ///
     /// # Errors
@@ -141,6 +149,19 @@ impl Recipe {
 
     fn kustomize() -> Self {
         Self { name: "kustomize", package: ".", env: &[("CGO_ENABLED", "0")], flags: &[], version_of: None, data: &[] }
+    }
+
+    fn kustomize_command() -> Self {
+        Self {
+            name: "kustomize-command",
+            package: "sigs.k8s.io/kustomize/kustomize/v5",
+            env: &[("CGO_ENABLED", "0")],
+            flags: &[],
+            version_of: Some(("sigs.k8s.io/kustomize/kustomize/v5", |version| {
+                format!("-X sigs.k8s.io/kustomize/api/provenance.version={version}")
+            })),
+            data: &[],
+        }
     }
 
     fn sources(&self) -> PathBuf {
