@@ -24,7 +24,7 @@ use crate::sync::{Leader, Note};
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the Sync's status is written while only numbers change.
 const WRITE: Duration = Duration::from_secs(1);
-/// How many things that happen at once are told by an event each.
+/// How many things that happen within [`WRITE`] are told by an event each: in a storm of drift the API server has better to do.
 const NOTES: usize = 5;
 /// How long to wait before a status that could not be written is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -55,6 +55,8 @@ struct Telling {
     write_at: Instant,
     /// Whether something may not have been written yet.
     unwritten: bool,
+    /// When single objects may be told of by events again.
+    note_at: Instant,
     /// The last turn that an event told.
     turn: Option<(State, String, String)>,
 }
@@ -78,6 +80,7 @@ impl Teller<'_> {
             written,
             write_at: Instant::now(),
             unwritten: false,
+            note_at: Instant::now(),
             turn: None,
         };
         loop {
@@ -90,7 +93,8 @@ impl Teller<'_> {
             self.event(&report, &mut telling).await;
             self.notes(&mut telling).await;
             let post_at = self.post(&mut telling).await;
-            let wake = [post_at, telling.unwritten.then_some(telling.write_at), self.deadline()].into_iter().flatten().min();
+            let note_at = (!self.leader.notes.borrow().is_empty()).then_some(telling.note_at);
+            let wake = [post_at, telling.unwritten.then_some(telling.write_at), note_at, self.deadline()].into_iter().flatten().min();
             tokio::select! {
                 () = changed => {}
                 () = self.access_changed.notified() => self.knock_again(&mut telling),
@@ -247,6 +251,10 @@ impl Teller<'_> {
 
     /// What happened to single objects is told where people look for it.
     async fn notes(&self, telling: &mut Telling) {
+        if Instant::now() < telling.note_at || self.leader.notes.borrow().is_empty() {
+            return;
+        }
+        telling.note_at = Instant::now() + WRITE;
         let mut notes = std::mem::take(&mut *self.leader.notes.borrow_mut());
         let more = notes.len().saturating_sub(NOTES);
         notes.truncate(NOTES);
