@@ -357,3 +357,22 @@ async fn a_leader_that_loses_its_lease_amid_a_heal_writes_nothing_after_its_succ
     assert_eq!(leader(site).await?, first);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_api_server_that_begins_anew_and_does_not_know_our_rights_yet_refuses_nothing_for_good() -> Result {
+    let world = three(World::of(AGENT).cluster("fra-1", PROVIDER)).await?;
+    let site = world.site();
+    // Twice each: more often would be a fight.
+    for name in ["a", "b", "c"] {
+        edit(site, name, "2").await?;
+        site.cluster.kill();
+        let cluster = site.cluster.clone();
+        tokio::task::spawn_blocking(move || cluster.restart()).await??;
+        edit(site, name, "3").await?;
+        let healed = site.until(("v1", "ConfigMap", name), "to be healed", |object| value(object) == "1").await;
+        world.explained(healed, &world.first).await?;
+    }
+    let log = site.agent().log();
+    assert!(!log.contains("may not"), "what it says before it knows is not believed:\n{log}");
+    world.until_status(&world.first, "success").await.map(drop)
+}
