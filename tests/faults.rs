@@ -307,13 +307,26 @@ async fn a_leader_that_loses_its_lease_amid_a_heal_writes_nothing_after_its_succ
     let site = world.site();
     let first = leader(site).await?;
     let process = site.agents[first].pid().ok_or_else(|| Trouble::new("the leader does not run"))?;
+    let webhook = Webhook::start(&site.cluster, Manner::Hangs).await?;
+    webhook.watch_over(&site.cluster, &site.namespace).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     for n in 0..MANY {
         edit(site, &format!("m{n}"), "x").await?;
-        if n == MANY / 2 {
-            // Amid its heals; what it has planned it does when it wakes, if it may.
-            signal("STOP", process)?;
-        }
     }
+    let until_asked = async |times: usize| {
+        until(&format!("{times} heals to be under way"), Duration::from_secs(20), async || match webhook.asked() {
+            asked if asked < times => Err(Trouble::new(format!("{asked} are"))),
+            _ => Ok(()),
+        })
+        .await
+    };
+    // The first change is healed alone, then all others together.
+    until_asked(1).await?;
+    webhook.let_one_through();
+    until_asked(8).await?;
+    // Some heals are at the server, the others are planned; what it has planned it does when it wakes, if it may.
+    signal("STOP", process)?;
+    webhook.behave(Manner::Allows);
     world.repository.write("all.yaml", files("2"))?;
     let second = world.repository.push("Another value")?;
     until("another one to lead", Duration::from_secs(40), async || match leader(site).await? {
@@ -343,4 +356,23 @@ async fn a_leader_that_loses_its_lease_amid_a_heal_writes_nothing_after_its_succ
     world.explained(healed, &second).await?;
     assert_eq!(leader(site).await?, first);
     Ok(())
+}
+
+#[tokio::test]
+async fn an_api_server_that_begins_anew_and_does_not_know_our_rights_yet_refuses_nothing_for_good() -> Result {
+    let world = three(World::of(AGENT).cluster("fra-1", PROVIDER)).await?;
+    let site = world.site();
+    // Twice each: more often would be a fight.
+    for name in ["a", "b", "c"] {
+        edit(site, name, "2").await?;
+        site.cluster.kill();
+        let cluster = site.cluster.clone();
+        tokio::task::spawn_blocking(move || cluster.restart()).await??;
+        edit(site, name, "3").await?;
+        let healed = site.until(("v1", "ConfigMap", name), "to be healed", |object| value(object) == "1").await;
+        world.explained(healed, &world.first).await?;
+    }
+    let log = site.agent().log();
+    assert!(!log.contains("may not"), "what it says before it knows is not believed:\n{log}");
+    world.until_status(&world.first, "success").await.map(drop)
 }

@@ -1,7 +1,7 @@
 //! Bases in other repositories: brought if they are pinned and their host is allowed, once, and by nobody else's credentials.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use harness::{Repository, Result, Site, Trouble, World, ground, until};
@@ -75,6 +75,14 @@ impl Desk {
         Ok(tokio::task::spawn_blocking(move || command.output()).await??)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the program is what is tested")]
+    fn dev(&self, kubeconfig: &Path, namespace: &str) -> Result<Child> {
+        let mut command = Command::new(AGENT);
+        command.args(["dev", ".", "--allow-remote", "--namespace", namespace]).current_dir(self.app());
+        command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(self.0.path().join("cache"));
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    }
+
     async fn rendered(&self) -> Result<String> {
         let output = self.run(&["render", ".", "--allow-remote"]).await?;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -121,11 +129,14 @@ async fn a_base_that_moves_is_refused_with_what_to_write_instead() -> Result {
     let now = based(&base.repository, "2")?;
     let desk = Desk::new(&base.url("?ref=release"))?;
     let told = desk.refused(&["--allow-remote"]).await?;
-    has(&told, &["follows the branch `release`: what is rendered tomorrow", "kustomization.yaml:2:3", &format!("write `?ref={now}`")]);
+    has(
+        &told,
+        &["follows the branch `release`: what is rendered tomorrow", "kustomization.yaml:2:3", &format!("write {now} in its place")],
+    );
     desk.name(&base.url(""))?;
     has(&desk.refused(&["--allow-remote"]).await?, &["follows the default branch", &format!("write `?ref={}`", base.first)]);
     desk.name(&base.url("?ref=relaese"))?;
-    has(&desk.refused(&["--allow-remote"]).await?, &["there is no tag `relaese`", "did you mean `?ref=release`?"]);
+    has(&desk.refused(&["--allow-remote"]).await?, &["there is no tag `relaese`", "did you mean `release`?"]);
     desk.name(&format!("{}/install.yaml", base.server.url))?;
     has(&desk.refused(&["--allow-remote"]).await?, &["is a file behind a web server", "vendor it into the repository"]);
     // A name that Git would take for an option or a line of its own goes nowhere.
@@ -220,6 +231,20 @@ async fn explain_and_diff_know_what_a_base_says() -> Result {
         "nothing of another command's leave is left"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_working_tree_is_followed_with_its_bases() -> Result {
+    let (base, cluster) = (Base::new("1").await?, &ground().await?.cluster);
+    let desk = Desk::new(&base.url("?ref=v1"))?;
+    let namespace = cluster.namespace("remote-dev").await?;
+    let mut dev = desk.dev(&cluster.kubeconfig(), &namespace)?;
+    let seen =
+        cluster.until(Duration::from_secs(30), ("v1", "ConfigMap", &namespace, "base"), "to be there", |object| value(object) == "1");
+    let seen = seen.await;
+    dev.kill()?;
+    dev.wait()?;
+    seen.map(drop)
 }
 
 fn value(object: &Value) -> &str {

@@ -207,7 +207,7 @@ impl Bases {
             Written::Commit(commit) => Ok(commit),
             Written::Nothing => {
                 let now = git.poll(&Reference::Default).await.map_err(failed)?;
-                Err(pinned::moves(remote, "the default branch", Some(now)).into())
+                Err(pinned::without_reference(remote, now).into())
             }
             Written::Name(name) => {
                 if let Some(commit) = place.tag(name) {

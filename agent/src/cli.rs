@@ -182,10 +182,19 @@ pub(crate) struct RemoteArgs {
 impl RemoteArgs {
     /// What may be brought, and is kept between commands.
     pub(crate) fn bases(&self) -> Bases {
-        let permit = self.allow_remote.as_ref().map_or(Permit::Nobody, |hosts| Permit::of_person(hosts));
+        let permit = self.hosts().map_or(Permit::Nobody, Permit::of_person);
+        Bases::new(permit, self.kept().join("bases"), None, Credentials::default())
+    }
+
+    /// The hosts that are allowed, if any are.
+    pub(crate) fn hosts(&self) -> Option<&[String]> {
+        self.allow_remote.as_deref()
+    }
+
+    /// The directory for what is kept between commands.
+    pub(crate) fn kept(&self) -> PathBuf {
         let home = || self.cache_home.clone().filter(|path| path.is_absolute()).or_else(|| Some(std::env::home_dir()?.join(".cache")));
-        let kept = self.cache_dir.clone().or_else(|| Some(home()?.join("plimsoll"))).unwrap_or_else(std::env::temp_dir);
-        Bases::new(permit, kept.join("bases"), None, Credentials::default())
+        self.cache_dir.clone().or_else(|| Some(home()?.join("plimsoll"))).unwrap_or_else(std::env::temp_dir)
     }
 }
 
@@ -303,6 +312,8 @@ struct Dev {
     /// The namespace of objects that say none.
     #[arg(long, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 /// Why a command failed, in words for the person who ran it.
@@ -377,7 +388,7 @@ fn run(command: Command, colour: &ColourArgs) -> Result<ExitCode, Failure> {
         Command::Diff(args) => return diff::run(&args, colour),
         Command::Install(args) => install(&args),
         Command::Crd => print(&install::crd()?),
-        Command::Dev(args) => runtime()?.block_on(dev::run(&args.dir, &args.cluster, &args.namespace)),
+        Command::Dev(args) => runtime()?.block_on(dev::run(&args.dir, &args.cluster, &args.namespace, &args.remote)),
         Command::Drift(args) => return runtime()?.block_on(drift_command::run(&args)),
     };
     done.map(|()| ExitCode::SUCCESS)

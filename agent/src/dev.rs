@@ -3,7 +3,7 @@
 //! It is the agent, for one Sync whose repository is a directory on this machine; agents in the cluster leave such Syncs alone.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -12,8 +12,8 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, CustomResourceExt};
 
 use crate::agent::{self, Key};
-use crate::api::{FIELD_MANAGER, ForgeSpec, Sync, SyncSpec};
-use crate::cli::Failure;
+use crate::api::{FIELD_MANAGER, ForgeSpec, RemoteBasesSpec, Sync, SyncSpec};
+use crate::cli::{Failure, RemoteArgs};
 use crate::cluster;
 use crate::config::{AgentConfig, ClusterConfig};
 
@@ -27,7 +27,7 @@ const ESTABLISHED: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The directory is none, or the cluster can't be used.
-pub async fn run(dir: &Path, cluster: &ClusterConfig, namespace: &str) -> Result<(), Failure> {
+pub(crate) async fn run(dir: &Path, cluster: &ClusterConfig, namespace: &str, remote: &RemoteArgs) -> Result<(), Failure> {
     let dir = std::fs::canonicalize(dir).map_err(|error| format!("{}: {error}; name a directory to follow", dir.display()))?;
     let key = Key { namespace: namespace.to_owned(), name: sync_name(&dir) };
     let client = cluster::connect(cluster).await?;
@@ -38,23 +38,30 @@ pub async fn run(dir: &Path, cluster: &ClusterConfig, namespace: &str) -> Result
     tokio::time::timeout(ESTABLISHED, established)
         .await
         .map_err(|_| "the API server does not serve the definition of Sync after 30 s")??;
-    let sync = Sync::new(&key.name, spec(&dir));
+    let sync = Sync::new(&key.name, spec(&dir, remote));
     Api::<Sync>::namespaced(client, namespace).patch(&key.name, &apply, &Patch::Apply(sync)).await?;
     _ = writeln!(std::io::stderr(), "Following {} as Sync {key}; Ctrl-C ends it. What was applied stays.", dir.display());
-    agent::follow_all(config(&key, cluster), Some(key)).await
+    agent::follow_all(config(&key, cluster, remote), Some(key)).await
 }
 
-fn spec(dir: &Path) -> SyncSpec {
+fn spec(dir: &Path, remote: &RemoteArgs) -> SyncSpec {
     let forge = ForgeSpec { kind: Some("none".to_owned()), ..ForgeSpec::default() };
-    SyncSpec { url: format!("{SCHEME}{}", dir.display()), forge: Some(forge), poll: Some("5m".to_owned()), ..SyncSpec::default() }
+    let remote_bases = remote.hosts().map(|hosts| RemoteBasesSpec { hosts: hosts.to_vec() });
+    SyncSpec {
+        remote_bases,
+        url: format!("{SCHEME}{}", dir.display()),
+        forge: Some(forge),
+        poll: Some("5m".to_owned()),
+        ..SyncSpec::default()
+    }
 }
 
-fn config(key: &Key, cluster: &ClusterConfig) -> AgentConfig {
+fn config(key: &Key, cluster: &ClusterConfig, remote: &RemoteArgs) -> AgentConfig {
     AgentConfig {
         cluster: cluster.clone(),
         identity: format!("dev-{}", std::process::id()),
         namespace: Some(key.namespace.clone()),
-        cache_dir: PathBuf::new(),
+        cache_dir: remote.kept().join("dev"),
         listen: ([127, 0, 0, 1], 0).into(),
         hook_listen: None,
         cluster_name: Some("dev".to_owned()),

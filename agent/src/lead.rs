@@ -295,7 +295,12 @@ impl Agent {
 
     /// The remote bases of a Sync; what was brought before is here still.
     fn bases(&self, key: &Key, sync: &Sync, url: Option<&SafeUrl>, credentials: Credentials, old: Option<&Source>) -> Bases {
-        let permit = sync.spec.remote_bases.as_ref().map_or(Permit::Nobody, |bases| Permit::Hosts(bases.hosts.clone()));
+        let permit = match (&sync.spec.remote_bases, url) {
+            (None, _) => Permit::Nobody,
+            (Some(bases), Some(_)) => Permit::Hosts(bases.hosts.clone()),
+            // A working tree is that of the person who runs this process.
+            (Some(bases), None) => Permit::of_person(&bases.hosts),
+        };
         match old {
             Some(old) => old.bases().renewed(permit, url, credentials),
             None => Bases::new(permit, self.store(key, sync).join("bases"), url, credentials),

@@ -72,8 +72,14 @@ impl fmt::Display for Remote {
 /// Whether a text is no path.
 pub(crate) fn is_remote(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let has_host = |host: &str| lower.strip_prefix(host).is_some_and(|rest| rest.starts_with(['/', ':']));
-    SCHEMES.iter().any(|scheme| lower.starts_with(scheme)) || HOSTS.iter().any(|host| has_host(host)) || is_scp(text)
+    SCHEMES.iter().any(|scheme| lower.starts_with(scheme)) || known_host(&lower).is_some() || is_scp(text)
+}
+
+/// The user, where one is written, and the host of a shorthand in lower case, as `github.com/owner/name` or `git@github.com/owner/name`.
+fn known_host(lower: &str) -> Option<(&str, &'static str)> {
+    let (user, rest) = lower.split_once('@').filter(|(user, _)| !user.contains(['/', ':'])).unwrap_or(("", lower));
+    let is_it = |host: &&str| rest.strip_prefix(*host).is_some_and(|rest| rest.starts_with(['/', ':']));
+    HOSTS.iter().copied().find(is_it).map(|host| (user, host))
 }
 
 /// Whether a text is the page of a web server: for kustomize files too, not only directories, may be such.
@@ -119,16 +125,24 @@ fn host(text: &str) -> (String, &str) {
     if let Some(rest) = strip(text, "file://") {
         return ("file://".to_owned(), rest);
     }
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let at = rest.find('/').map_or(rest.len(), |at| at + 1);
-        return (format!("{}://{}", scheme.to_ascii_lowercase(), &rest[..at]), &rest[at..]);
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let lower = rest.to_ascii_lowercase();
+    let known = known_host(&lower).filter(|(_, host)| scheme.is_empty() || *host == HOSTS[0]);
+    let at = rest.find('/').map_or(rest.len(), |at| at + 1);
+    match known {
+        // GitHub answers by https and by ssh, whatever is written.
+        Some((user, host)) if !user.is_empty() && (scheme.is_empty() || scheme.eq_ignore_ascii_case("ssh")) => {
+            let end = user.len() + 1 + host.len();
+            (format!("{}:", &rest[..end]), &rest[end + 1..])
+        }
+        Some((_, host)) if !scheme.is_empty() && !scheme.eq_ignore_ascii_case("ssh") => (format!("https://{host}/"), &rest[at..]),
+        Some((_, host)) if scheme.is_empty() => (format!("https://{host}/"), &rest[host.len() + 1..]),
+        _ if !scheme.is_empty() => (format!("{}://{}", scheme.to_ascii_lowercase(), &rest[..at]), &rest[at..]),
+        _ => {
+            let at = text.find(':').filter(|_| is_scp(text)).map_or(at, |at| at + 1);
+            (text[..at].to_owned(), &text[at..])
+        }
     }
-    if is_scp(text) {
-        let at = text.find(':').map_or(text.len(), |at| at + 1);
-        return (text[..at].to_owned(), &text[at..]);
-    }
-    let at = text.find(['/', ':']).map_or(text.len(), |at| at + 1);
-    (format!("https://{}/", text[..at].trim_end_matches(['/', ':']).to_ascii_lowercase()), &text[at..])
 }
 
 /// The repository and the directory in it: split at an explicit mark, else after the owner and the name.
@@ -198,7 +212,7 @@ pub(crate) fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let host_at = rest.find('/').unwrap_or(rest.len());
     match rest[..host_at].rfind('@') {
-        Some(at) if scheme != "ssh" || rest[..at].contains(':') => format!("{scheme}://{}", &rest[at + 1..]),
+        Some(at) if scheme != "file" && (scheme != "ssh" || rest[..at].contains(':')) => format!("{scheme}://{}", &rest[at + 1..]),
         _ => url.to_owned(),
     }
 }
@@ -228,6 +242,12 @@ mod tests {
         check("file:///srv/base.git//a?ref=v1", "file:///srv/base.git//a at v1");
         check("https://user:token@example.com/org/repo", "https://example.com/org/repo");
         check("https://example.com/org/repo?ref=a&version=b", "https://example.com/org/repo at a");
+        check("http://GitHub.com/org/repo", "https://github.com/org/repo");
+        check("https://me@github.com:443/org/repo", "https://github.com/org/repo");
+        check("github.com:org/repo/a", "https://github.com/org/repo//a");
+        check("org-1@github.com/org/repo?ref=v1", "org-1@github.com:org/repo at v1");
+        check("ssh://git@github.com/org/repo", "git@github.com:org/repo");
+        check("file:///srv/a@b/base.git", "file:///srv/a@b/base.git");
         check("https://github.com/org/repo?ref=release%2Fv1", "https://github.com/org/repo at release/v1");
     }
 
@@ -260,5 +280,40 @@ mod tests {
         check("http://git.example:3000/team/base?ref=kustomize/v5", "http:/git.example:3000/team/base@kustomize:v5");
         check("git@git.example:team/base.git?ref=v1", "git@git.example:team/base.git@v1");
         check("file:///srv/base", "file:/srv/base@HEAD");
+    }
+
+    #[test]
+    fn no_text_whatever_makes_it_panic_or_leave_its_place() {
+        let parts = [
+            "github.com",
+            "git@",
+            ":",
+            "/",
+            "//",
+            "..",
+            "https",
+            "://",
+            "ssh",
+            "file",
+            "?ref=",
+            "é",
+            "_git/",
+            ".git",
+            "@",
+            "raw/",
+            "-/",
+            "x",
+        ];
+        let mut seed = 7_u64;
+        for _ in 0..50_000 {
+            let mut text = String::new();
+            for _ in 0..8 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                text.push_str(parts[(seed >> 33) as usize % parts.len()]);
+            }
+            if let Some(Ok(remote)) = Remote::parse(&text) {
+                assert!(remote.mount().is_some_and(|mount| !mount.is_root()), "{text}");
+            }
+        }
     }
 }

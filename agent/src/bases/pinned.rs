@@ -104,26 +104,29 @@ pub fn written(remote: &Remote) -> Written<'_> {
 pub fn tag(remote: &Remote, name: &str, named: Named) -> Result<CommitId, Error> {
     match named {
         Named::Tag(commit) => Ok(commit),
-        Named::Branch(commit) => Err(moves(remote, &format!("the branch `{name}`"), Some(commit))),
+        Named::Branch(commit) => {
+            let hint = format!("write {commit} in its place, where it stands now, or a tag");
+            Err(moves(remote, &format!("the branch `{name}`"), hint))
+        }
     }
 }
 
+/// A base without a reference follows the default branch, which stands at a commit now.
+pub fn without_reference(remote: &Remote, now: CommitId) -> Error {
+    moves(remote, "the default branch", format!("write `?ref={now}` after it, where that stands now, or a tag"))
+}
+
 /// A base that moves is refused: what is rendered tomorrow must be what was rendered today.
-pub fn moves(remote: &Remote, what: &str, now: Option<CommitId>) -> Error {
-    let message = format!("the remote base {remote} follows {what}: what is rendered tomorrow must be what was rendered today");
-    let hint = match now {
-        Some(commit) => format!("write `?ref={commit}`, where it stands now, or a tag"),
-        None => "write `?ref=` with a commit or a tag".to_owned(),
-    };
-    refused(remote, message, hint)
+fn moves(remote: &Remote, what: &str, hint: String) -> Error {
+    refused(remote, format!("the remote base {remote} follows {what}: what is rendered tomorrow must be what was rendered today"), hint)
 }
 
 /// A base that could not be fetched.
 pub fn unfetched(remote: &Remote, error: &git::Error, permit: &Permit) -> Error {
     let hint = match error {
-        git::Error::NoReference { nearest: Some(nearest), .. } => format!("did you mean `?ref={}`?", nearest.name()),
+        git::Error::NoReference { nearest: Some(nearest), .. } => format!("did you mean `{}`?", nearest.name()),
         git::Error::NoReference { .. } | git::Error::Empty { .. } => {
-            "`?ref=` must be a tag, or a commit with all its 40 digits".to_owned()
+            "the reference must be a tag, or a commit with all its 40 digits".to_owned()
         }
         git::Error::Credential { sent: false, .. } | git::Error::NotFound { sent: false, .. } => match permit.is_personal() {
             true => "check the URL; a private repository can be had by ssh, as `git@git.example:OWNER/REPO//PATH?ref=COMMIT`".to_owned(),
@@ -208,7 +211,7 @@ mod tests {
             error.to_string(),
             "the remote base https://h/o/r//d at main follows the branch `main`: what is rendered tomorrow must be what was rendered today"
         );
-        assert_eq!(error.advice(), Some(&*format!("write `?ref={now}`, where it stands now, or a tag")));
+        assert_eq!(error.advice(), Some(&*format!("write {now} in its place, where it stands now, or a tag")));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::refusal::Refusal;
 const ONE_TRY: Duration = Duration::from_secs(35);
 /// How long a server that says "not now" (429, 503) is asked again.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the question may take whether a server is ready.
+const READY: Duration = Duration::from_secs(3);
 /// How often a connection that breaks or is refused is tried again. Few: whoever asked must know soon that the server is away.
 const BROKEN_TRIES: u32 = 2;
 /// The most that is read of an answer; a page of 250 objects, or one object of etcd's 1.5 MB with its managed fields.
@@ -61,6 +63,13 @@ enum Failed {
     Broken(String),
     /// The answer did not come in time.
     Slow,
+}
+
+/// What a server says to a question that everybody may ask.
+enum Probe {
+    Ready,
+    Away,
+    Refused,
 }
 
 pub(super) const JSON: &str = "application/json";
@@ -153,13 +162,8 @@ impl Wire {
     }
 
     async fn once(&self, call: &Call, left: Duration) -> Result<Answer, Failed> {
-        let final_refusal = |refusal| Failed::Refused { refusal, after: None };
-        if call.writes() && self.fence.as_ref().is_some_and(|fence| !fence.still_held(Instant::now())) {
-            return Err(final_refusal(Refusal::LeaseLost));
-        }
-        let request = call.request(self.acting_as.as_ref()).map_err(final_refusal)?;
         let asked = async {
-            let (code, headers, mut body) = self.open_request(request).await?;
+            let (code, headers, mut body) = self.believed(call).await?;
             let body = collect(&mut body, MOST_BYTES).await.map_err(Failed::Broken)?;
             Ok(Answer { code, date: date(&headers), took: Duration::ZERO, body })
         };
@@ -168,12 +172,52 @@ impl Wire {
 
     /// Opens a stream: asks once, and gives the body for the caller to read.
     pub(super) async fn open(&self, call: &Call) -> Result<Body, Refusal> {
-        let request = call.request(self.acting_as.as_ref())?;
-        let opened = tokio::time::timeout(ONE_TRY, self.open_request(request)).await.unwrap_or(Err(Failed::Slow));
+        let opened = tokio::time::timeout(ONE_TRY, self.believed(call)).await.unwrap_or(Err(Failed::Slow));
         opened.map(|(_, _, body)| body).map_err(Failed::into_refusal)
     }
 
-    async fn open_request(&self, request: Request<Body>) -> Result<(u16, HeaderMap, Body), Failed> {
+    /// Asks, and asks again if a server that has just begun may not have known what it said: until it has read all roles and bindings it
+    /// refuses what it would grant a moment later (seen on 1.37, for some 100 ms after each restart).
+    async fn believed(&self, call: &Call) -> Result<(u16, HeaderMap, Body), Failed> {
+        match self.open_request(call).await {
+            Err(Failed::Refused { refusal: Refusal::Forbidden { .. }, .. }) => {
+                if self.is_beginning().await {
+                    let message = "it is starting, and does not know yet who may do what".to_owned();
+                    return Err(Failed::Refused { refusal: Refusal::Away { message }, after: None });
+                }
+                // It may have learnt it since.
+                self.open_request(call).await
+            }
+            answered => answered,
+        }
+    }
+
+    /// Whether the server is not ready, or refuses even what everybody may: to ask that, and to ask for what there is in the API.
+    async fn is_beginning(&self) -> bool {
+        let plain = Self { acting_as: None, ..self.clone() };
+        match plain.probe("/readyz").await {
+            Probe::Ready => false,
+            Probe::Away => true,
+            // Somebody may have seen to it that not everybody asks; but without the other we could not work at all.
+            Probe::Refused => matches!(plain.probe("/api").await, Probe::Away | Probe::Refused),
+        }
+    }
+
+    async fn probe(&self, path: &'static str) -> Probe {
+        match tokio::time::timeout(READY, self.open_request(&Call::get(path))).await {
+            Ok(Ok(_)) => Probe::Ready,
+            Ok(Err(Failed::Refused { refusal: Refusal::Away { .. } | Refusal::Other { code: 500.., .. }, .. })) => Probe::Away,
+            Ok(Err(Failed::Refused { .. })) => Probe::Refused,
+            Ok(Err(Failed::Broken(_) | Failed::Slow)) | Err(_) => Probe::Away,
+        }
+    }
+
+    async fn open_request(&self, call: &Call) -> Result<(u16, HeaderMap, Body), Failed> {
+        let refused = |refusal| Failed::Refused { refusal, after: None };
+        if call.writes() && self.fence.as_ref().is_some_and(|fence| !fence.still_held(Instant::now())) {
+            return Err(refused(Refusal::LeaseLost));
+        }
+        let request = call.request(self.acting_as.as_ref()).map_err(refused)?;
         let answer: Response<Body> = self.client.send(request).await.map_err(|e| Failed::Broken(chain(&e)))?;
         let (parts, mut body) = answer.into_parts();
         let code = parts.status.as_u16();
