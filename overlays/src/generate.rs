@@ -110,7 +110,7 @@ fn distinct(args: &Generator, pairs: Vec<values::Pair>) -> Result<Values, Error>
 }
 
 fn body(kind: Kind, args: &Generator, options: &GeneratorOptions, values: Values, mark: Mark) -> Node {
-    let string = |text: &str| edit::string_at(text, mark);
+    let string = |text: &str| value_at(text, mark);
     let mut metadata = Node { mark, ..Node::map() };
     edit::put_any(&mut metadata, "name", string(&args.name));
     if !args.namespace.is_empty() {
@@ -137,7 +137,7 @@ fn body(kind: Kind, args: &Generator, options: &GeneratorOptions, values: Values
 fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark: Mark) {
     if kind == Kind::Secret {
         let secret_type = if args.secret_type.is_empty() { "Opaque" } else { &args.secret_type };
-        edit::put_any(body, "type", edit::string_at(secret_type, mark));
+        edit::put_any(body, "type", value_at(secret_type, mark));
     }
     let (mut data, mut binary) = (Vec::new(), Vec::new());
     for (key, (value, mark)) in values {
@@ -147,7 +147,7 @@ fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark:
             (Kind::Secret, Ok(text)) => (base64_lines(text.as_bytes()), true),
             (Kind::Secret, Err(bytes)) => (base64_lines(bytes.as_bytes()), true),
         };
-        let entry = Entry { key: edit::string_at(&key, mark), value: edit::string_at(&text, mark) };
+        let entry = Entry { key: edit::string_at(&key, mark), value: value_at(&text, mark) };
         if is_text { data.push(entry) } else { binary.push(entry) }
     }
     for (field, entries) in [("data", data), ("binaryData", binary)] {
@@ -156,6 +156,10 @@ fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark:
             edit::put_any(body, field, Node { value: Value::Map(entries), mark });
         }
     }
+}
+
+fn value_at(text: &str, mark: Mark) -> Node {
+    edit::written_at(&text.into(), mark)
 }
 
 /// The length of a line of base64 in kustomize.
@@ -187,7 +191,7 @@ pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object
             for entry in object.body().at(&["metadata", field]).map_or(&[][..], Node::entries) {
                 let (Some(key), text) = (entry.key.text(), entry.value.text()) else { continue };
                 let text = text.map_or("", |text| &**text);
-                edit::put_any(&mut both, key, edit::string_at(text, entry.value.mark));
+                edit::put_any(&mut both, key, value_at(text, entry.value.mark));
             }
         }
         put_in_metadata(&mut new, field, both);
@@ -225,7 +229,7 @@ fn merge_data(old: &Object, new: &mut Object) {
     let is_secret = old.kind() == "Secret";
     for entry in old.body().get("stringData").filter(|_| is_secret).map_or(&[][..], Node::entries) {
         let (Some(key), Some(text)) = (entry.key.text(), entry.value.text()) else { continue };
-        data.insert(key.clone(), edit::string_at(&base64_lines(text.as_bytes()), entry.value.mark));
+        data.insert(key.clone(), value_at(&base64_lines(text.as_bytes()), entry.value.mark));
     }
     for object in [old, &*new] {
         data.extend(strings(object.body().get("data")));
@@ -244,7 +248,9 @@ fn merge_data(old: &Object, new: &mut Object) {
 /// The values of a map as strings.
 fn strings(map: Option<&Node>) -> impl Iterator<Item = (Text, Node)> {
     let entries = map.map_or(&[][..], Node::entries);
-    entries.iter().filter_map(|entry| Some((entry.key.text()?.clone(), edit::string_at(entry.value.text()?, entry.value.mark))))
+    // What is null, or no single value, has no text.
+    let text = |value: &Node| value.text().filter(|_| !edit::is_null(value)).cloned().unwrap_or_else(|| Text::from(""));
+    entries.iter().filter_map(move |entry| Some((entry.key.text()?.clone(), value_at(&text(&entry.value), entry.value.mark))))
 }
 
 /// The hash of a generated map's content: ten letters and digits that can't spell words.

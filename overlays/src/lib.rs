@@ -2,6 +2,8 @@
 //!
 //! Nothing in this crate knows a network, a clock, an environment variable, a process or a cluster.
 
+#[cfg(test)]
+mod corpus;
 pub mod diagnostic;
 pub mod diff;
 pub mod error;

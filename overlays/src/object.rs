@@ -13,7 +13,7 @@ use crate::fields::edit;
 use crate::path::RepoPath;
 use crate::render::Note;
 use crate::scope::is_cluster_scoped;
-use crate::shared::{self, Shared};
+use crate::shared::Shared;
 use crate::yaml::{Dialect, Mark, Node, Text};
 
 /// Identifies an object in a cluster: never by its version, for the same object is served in several.
@@ -311,13 +311,25 @@ impl Object {
         }
     }
 
+    /// Forgets what it was and where it came from, as kustomize does when a patch takes its notes away: from here on this is its first name.
+    pub(crate) fn forget(&mut self) {
+        let History { past, prefixes, suffixes, hashed, .. } = &mut self.history;
+        (past.clear(), prefixes.clear(), suffixes.clear());
+        *hashed = false;
+        self.forget_origin();
+    }
+
+    /// Forgets where it came from and which steps ran over it, but not what it was called.
+    pub(crate) fn forget_origin(&mut self) {
+        self.history.made = None;
+        self.history.changed.clear();
+    }
+
     /// Remembers what identifies it now, before a step changes that.
     pub(crate) fn remember(&mut self) {
         let id = self.now();
         let past = Past { kind: id.kind.into(), namespace: id.namespace.into(), name: id.name.into() };
         self.history.past.push(past);
-        // kustomize notes it in an annotation.
-        shared::forget_annotations(&mut self.history.shared);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::objects::{NAMES, NAMESPACES, container, entries, labels, object, scalar, text};
+use super::objects::{self, NAMES, NAMESPACES, container, entries, labels, scalar, text};
 use super::random::Random;
 use super::write::{document, documents};
 use super::{patches, steps};
@@ -97,6 +97,14 @@ impl Writer {
         name
     }
 
+    /// Writes a file into a kustomization of its own, and returns what leads there from a layer.
+    pub(crate) fn directory_of(&mut self, content: String) -> String {
+        let mut layer = Layer { directory: format!("t{}", self.number()), fields: Map::new(), known: Vec::new() };
+        let file = self.file(&layer, "t", content);
+        layer.add("resources", json!(file));
+        format!("../{}", self.write(layer).0)
+    }
+
     /// A layer with the layers below it: its directory, and what it comes to.
     fn layer(&mut self, depth: usize, is_root: bool, above: &[Known]) -> (String, Vec<Known>) {
         let directory = format!("d{}", self.number());
@@ -128,15 +136,43 @@ impl Writer {
             layer.add(field, json!(format!("../{directory}")));
         }
         for _ in 0..self.random.between(usize::from(depth == 0), 2) {
-            let mut objects: Vec<Value> = (0..self.random.between(1, 3)).map(|_| object(&mut self.random)).collect();
-            layer.known.extend(objects.iter().map(|object| Known { object: object.clone(), name: name_of(object) }));
+            let mut objects: Vec<Value> = Vec::new();
+            for _ in 0..self.random.between(1, 3) {
+                let object = self.object(layer);
+                layer.known.push(Known { name: name_of(&object), object: object.clone() });
+                objects.push(object);
+            }
             if self.random.chance(4) {
                 objects = vec![json!({"apiVersion": "v1", "kind": "List", "items": objects})];
             }
-            let content = documents(&mut self.random, &objects);
+            let mut content = documents(&mut self.random, &objects);
+            if self.random.chance(8) {
+                content.push_str(&self.by_hand(layer));
+            }
             let file = self.file(layer, "r", content);
             layer.add("resources", json!(file));
         }
+    }
+
+    /// A document with what no value tells: anchors, blocks, comments.
+    fn by_hand(&mut self, layer: &mut Layer) -> String {
+        let name = format!("{}-{}", self.random.pick(&NAMES), self.random.pick(&["hand", "written"]));
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "x", "l": "y"}});
+        layer.known.push(Known { name: name.clone(), object });
+        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n{}", self.random.pick(&objects::BY_HAND))
+    }
+
+    /// An object that is, most likely, not there yet.
+    fn object(&mut self, layer: &Layer) -> Value {
+        let mut object = objects::object(&mut self.random);
+        for _ in 0..4 {
+            let is_there = layer.known.iter().any(|known| known.kind() == object["kind"] && known.original() == name_of(&object));
+            if !is_there {
+                break;
+            }
+            object = objects::object(&mut self.random);
+        }
+        object
     }
 
     fn components(&mut self, layer: &mut Layer, depth: usize) {
@@ -150,6 +186,9 @@ impl Writer {
             self.resources(&mut component, depth.min(1));
         }
         self.fields(&mut component, false);
+        if component.fields.len() == 2 {
+            self.annotations(&mut component);
+        }
         let (directory, known) = self.write(component);
         layer.known = known;
         layer.add("components", json!(format!("../{directory}")));
@@ -185,18 +224,23 @@ impl Writer {
                 field(self, layer);
             }
         }
-        if is_root && self.random.chance(3) {
+        if self.random.chance(if is_root { 3 } else { 1 }) {
             steps::openapi(self, layer);
         }
         if is_root && self.random.chance(10) {
             let order = self.random.pick(&["fifo", "legacy"]);
             layer.put("sortOptions", json!({"order": order}));
+            if order == "legacy" && self.random.chance(40) {
+                let kinds = json!({"orderFirst": ["Thing", "Service"], "orderLast": ["ConfigMap", "Namespace"]});
+                layer.put("sortOptions", json!({"order": order, "legacySortOptions": kinds}));
+            }
         }
     }
 
     fn options(&mut self, layer: &mut Layer) {
-        let wanted = self.random.pick(&["originAnnotations", "transformerAnnotations"]);
-        layer.put("buildMetadata", json!([wanted]));
+        let wanted = self.random.pick(&["originAnnotations", "transformerAnnotations", "managedByLabel"]);
+        let also = self.random.pick(&["originAnnotations", "transformerAnnotations", "unknown"]);
+        layer.put("buildMetadata", if self.random.chance(70) { json!([wanted]) } else { json!([wanted, also]) });
     }
 
     fn namespace(&mut self, layer: &mut Layer) {
@@ -244,7 +288,8 @@ impl Writer {
                     image[field] = json!(value);
                 }
             }
-            layer.add("images", image);
+            let field = if self.random.chance(8) { "imageTags" } else { "images" };
+            layer.add(field, image);
         }
     }
 
@@ -276,7 +321,7 @@ impl Writer {
         let there: Vec<&Known> = layer.known.iter().filter(|known| known.kind() == kind).collect();
         let (name, behavior) = match self.random.choose(&there) {
             Some(known) if self.random.chance(50) => {
-                let behavior = self.random.pick(&["merge", "merge", "replace", "create"]);
+                let behavior = if self.random.chance(6) { "create" } else { self.random.pick(&["merge", "merge", "replace"]) };
                 (known.some_name(&mut self.random).to_owned(), Some(behavior))
             }
             _ => (format!("{}-{}", self.random.pick(&NAMES), self.random.pick(&["gen", "conf", "env"])), None),
@@ -343,7 +388,7 @@ impl Writer {
         match self.random.choose(&layer.known) {
             Some(known) if self.random.chance(96) => known.clone(),
             _ => {
-                let object = object(&mut self.random);
+                let object = objects::object(&mut self.random);
                 Known { name: name_of(&object), object }
             }
         }

@@ -20,7 +20,7 @@ const IMAGES: [&str; 8] = [
     "$(IMAGE)",
 ];
 /// Scalars whose type hangs on how they are spelt.
-const SCALARS: [&str; 46] = [
+const SCALARS: [&str; 45] = [
     "yes",
     "no",
     "on",
@@ -46,7 +46,6 @@ const SCALARS: [&str; 46] = [
     "a b",
     "a#b",
     "<a&b>",
-    "x: y\"",
     "\"x: y\"",
     "\"- x\"",
     "\"\"",
@@ -67,6 +66,22 @@ const SCALARS: [&str; 46] = [
     "5",
     "+5",
     "\"a very long line of words that must be folded somewhere near the eightieth column, or not at all\"",
+];
+
+/// Data of ConfigMaps in all the ways in which text can be written.
+pub(crate) const BY_HAND: [&str; 12] = [
+    "data: &all\n  k: &one x\n  l: *one\nmore: {<<: *all, k: y}\n",
+    "data:\n  <<: &base {k: x}\n  l: z\nmore: [*base, {<<: [*base, {m: 1}], k: 2}]\n",
+    "data:\n  k: |+\n    one\n\n    two\n\n\n  l: last\n",
+    "data:\n  k: >\n    folded\n    text\n\n      more\n    end\n  l: >-\n\n    x\n     y\n    z\n",
+    "data:\n  k: \"a \\\n    b\\tc\\u00e9\"\n  l: 'it''s\n\n    more'\n",
+    "data: # all\n  # before\n  k: x # behind\n\n  l: y\n# after\n",
+    "data:\n  k: plain\n    over lines\n\n    and more\n  l: a  b\t c\n",
+    "data:\n  ? k\n  : x\n  ? l\n  : - a\n    - [b, {c: d}]\n",
+    "data: {k: x, l: [a, b, ], m: {n: , o}}\n",
+    "data:\n  k: |2\n      indented\n    less\n  l: |-\n    no end\n",
+    "data:\n  \"k\": !!str 5\n  'l': !!binary aGVsbG8=\n",
+    "data:\n  k: \"\\x41\\u0042\\U0001F600 \\N\\_\\L\"\n  l: \"tab\\tcr\\rend \"\n",
 ];
 
 /// A scalar of any type.
@@ -125,6 +140,10 @@ fn metadata(random: &mut Random, is_namespaced: bool) -> Value {
     if random.chance(30) {
         let value = if random.chance(6) { Value::Null } else { entries(random, &KEYS, scalar) };
         put(&mut map, "annotations", value);
+    }
+    if random.chance(2) {
+        let value = random.pick(&["true", "false"]);
+        put(&mut map, "annotations", json!({"config.kubernetes.io/local-config": value}));
     }
     if random.chance(4) {
         put(&mut map, "creationTimestamp", Value::Null);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::layers::{Known, Layer, Writer};
 use super::objects::{container, scalar};
 use super::random::Random;
-use super::write::document;
+use super::write::{document, flow};
 
 /// Entries of `patches`.
 pub(crate) fn patches(writer: &mut Writer, layer: &mut Layer) {
@@ -14,11 +14,21 @@ pub(crate) fn patches(writer: &mut Writer, layer: &mut Layer) {
         let known = writer.known(layer);
         let is_strategic = writer.random.chance(60);
         let patch = if is_strategic { strategic_patch(writer, &known) } else { operations(writer, &known) };
-        let content = document(&mut writer.random, &patch);
-        let mut entry =
-            if writer.random.chance(50) { json!({"path": writer.file(layer, "p", content)}) } else { json!({"patch": content}) };
-        if !is_strategic || writer.random.chance(40) {
-            entry["target"] = target(&mut writer.random, &known);
+        let is_several = is_strategic && writer.random.chance(8);
+        let is_flow = writer.random.chance(3);
+        let mut content = if is_flow { flow(&patch) } else { document(&mut writer.random, &patch) };
+        if is_several {
+            content = format!("{content}---\n{}", another(writer, layer));
+        }
+        let mut entry = if !is_flow && writer.random.chance(50) {
+            json!({"path": writer.file(layer, "p", content)})
+        } else {
+            json!({"patch": content})
+        };
+        if !is_strategic || (!is_several && writer.random.chance(40)) {
+            // Operations fit the object that they were made for, and hardly any other.
+            let is_exact = !is_strategic && writer.random.chance(85);
+            entry["target"] = if is_exact { exact_target(&mut writer.random, &known) } else { target(&mut writer.random, &known) };
         }
         if writer.random.chance(10) {
             entry["options"] = json!({"allowNameChange": true, "allowKindChange": writer.random.chance(50)});
@@ -32,8 +42,16 @@ pub(crate) fn strategic(writer: &mut Writer, layer: &mut Layer) {
     let known = writer.known(layer);
     let patch = strategic_patch(writer, &known);
     let content = document(&mut writer.random, &patch);
+    let content = if writer.random.chance(15) { format!("{content}---\n{}", another(writer, layer)) } else { content };
     let entry = if writer.random.chance(70) { writer.file(layer, "p", content) } else { content };
     layer.add("patchesStrategicMerge", json!(entry));
+}
+
+/// One more document of a patch.
+fn another(writer: &mut Writer, layer: &Layer) -> String {
+    let known = writer.known(layer);
+    let patch = strategic_patch(writer, &known);
+    document(&mut writer.random, &patch)
 }
 
 /// Entries of `patchesJson6902`.
@@ -48,7 +66,18 @@ pub(crate) fn json6902(writer: &mut Writer, layer: &mut Layer) {
     } else {
         json!({"target": target, "patch": content})
     };
-    layer.add("patchesJson6902", entry);
+    let field = if writer.random.chance(15) { "patchesJSON6902" } else { "patchesJson6902" };
+    layer.add(field, entry);
+}
+
+/// A selector that means an object and those that are called the same.
+pub(crate) fn exact_target(random: &mut Random, known: &Known) -> Value {
+    let (group, version) = known.version().split_once('/').unwrap_or(("", known.version()));
+    let mut target = json!({"kind": known.kind(), "version": version, "name": known.some_name(random).replace('.', "\\.")});
+    if !group.is_empty() {
+        target["group"] = json!(group);
+    }
+    target
 }
 
 /// A selector that means an object, and perhaps others.
@@ -108,7 +137,7 @@ fn thinned(writer: &mut Writer, value: &Value, depth: usize) -> Value {
                 let is_key = depth > 1 && ITEM_KEYS.contains(&key.as_str()) && writer.random.chance(93);
                 if is_key {
                     kept.insert(key.clone(), value.clone());
-                } else if !(depth == 1 && value.is_null()) && writer.random.chance(45) {
+                } else if writer.random.chance(45) {
                     let value = changed(writer, value, depth);
                     kept.insert(key.clone(), value);
                 }
@@ -127,10 +156,6 @@ fn changed(writer: &mut Writer, value: &Value, depth: usize) -> Value {
 
 /// What the object does not have.
 fn extras(writer: &mut Writer, map: &mut Map<String, Value>, depth: usize) {
-    // What kustomize knows of an object is among its annotations, and goes with them.
-    if map.values().all(Value::is_string) {
-        return;
-    }
     if depth > 1 && writer.random.chance(5) {
         let directive = writer.random.pick(&["delete", "replace", "merge"]);
         map.insert("$patch".to_owned(), json!(directive));
@@ -162,28 +187,36 @@ fn list(writer: &mut Writer, items: &[Value], depth: usize) -> Value {
 const ESSENTIAL: [&str; 5] = ["/metadata", "/metadata/name", "/metadata/labels", "/metadata/annotations", "/spec"];
 
 /// A JSON patch.
-fn operations(writer: &mut Writer, known: &Known) -> Value {
-    let one = |writer: &mut Writer| {
-        let mut path = String::new();
-        let old = descend(&mut writer.random, &known.object, &mut path);
-        let value = writer.other_value(&old);
-        let mut operation = writer.random.pick(&["add", "add", "replace", "replace", "remove", "test", "copy", "move"]);
-        if ESSENTIAL.contains(&path.as_str()) {
-            operation = "add";
-            path.push_str("/new");
+pub(crate) fn operations(writer: &mut Writer, known: &Known) -> Value {
+    Value::Array((0..writer.random.between(1, 2)).map(|_| operation(writer, known)).collect())
+}
+
+fn operation(writer: &mut Writer, known: &Known) -> Value {
+    let mut path = String::new();
+    let mut old = descend(&mut writer.random, &known.object, &mut path);
+    let value = writer.other_value(&old);
+    let mut operation = writer.random.pick(&["add", "add", "add", "replace", "replace", "replace", "remove", "test", "copy", "move"]);
+    if ESSENTIAL.contains(&path.as_str()) || path.is_empty() {
+        operation = "add";
+        path = "/metadata/new".to_owned();
+        old = Value::Null;
+    }
+    match operation {
+        "remove" => json!({"op": operation, "path": path}),
+        "test" => json!({"op": operation, "path": path, "value": old}),
+        "copy" | "move" => json!({"op": operation, "from": path, "path": "/copied"}),
+        "add" if writer.random.chance(40) => {
+            let end = match old {
+                Value::Object(_) => writer.random.pick(&["/new", "/a~1b", "/a.b", "/8"]),
+                Value::Array(_) => writer.random.pick(&["/-", "/0", "/-1", "/-"]),
+                _ if writer.random.chance(4) => "/new",
+                _ => "",
+            };
+            json!({"op": operation, "path": format!("{path}{end}"), "value": value})
         }
-        match operation {
-            "remove" => json!({"op": operation, "path": path}),
-            "test" => json!({"op": operation, "path": path, "value": old}),
-            "copy" | "move" => json!({"op": operation, "from": path, "path": "/spec/copied"}),
-            "add" if writer.random.chance(40) => {
-                let end = writer.random.pick(&["new", "-", "0", "a~1b", "-1"]);
-                json!({"op": operation, "path": format!("{path}/{end}"), "value": value})
-            }
-            _ => json!({"op": operation, "path": path, "value": value}),
-        }
-    };
-    Value::Array((0..writer.random.between(1, 2)).map(|_| one(writer)).collect())
+        "add" | "replace" if writer.random.chance(2) => json!({"op": operation, "path": path}),
+        _ => json!({"op": operation, "path": path, "value": value}),
+    }
 }
 
 /// Some place in a value, as a JSON pointer.

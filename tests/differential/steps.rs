@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::layers::{Known, Layer, Writer, name_of, pairs};
 use super::objects::NAMESPACES;
-use super::patches::{field_path, strategic_patch, target};
+use super::patches::{exact_target, field_path, operations, strategic_patch, target};
 use super::random::Random;
 use super::write::document;
 
@@ -31,7 +31,8 @@ fn replacement(writer: &mut Writer, layer: &Layer) -> Value {
         source["fieldPath"] = json!(deep_path(&mut writer.random, &from));
     }
     if writer.random.chance(15) {
-        source["options"] = json!({"delimiter": writer.random.pick(&["-", ".", ":"]), "index": writer.random.below(3)});
+        let index = if writer.random.chance(85) { 0 } else { writer.random.below(3) };
+        source["options"] = json!({"delimiter": writer.random.pick(&["-", ".", ":"]), "index": index});
     }
     let targets: Vec<Value> = (0..writer.random.between(1, 2)).map(|_| replacement_target(writer, layer)).collect();
     if writer.random.chance(6) {
@@ -59,15 +60,17 @@ fn deep_path(random: &mut Random, from: &Known) -> String {
 fn replacement_target(writer: &mut Writer, layer: &Layer) -> Value {
     let to = writer.known(layer);
     let mut paths: Vec<String> = (0..writer.random.between(1, 2)).map(|_| deep_path(&mut writer.random, &to)).collect();
-    let create = writer.random.chance(35);
+    let create = writer.random.chance(60);
     if create && writer.random.chance(60) {
-        let extra = ["metadata.labels.new", "spec.a.b.c", "spec.list.5.x", "spec.list.[name=z].v", "metadata.annotations.[x/y]", "data.k"];
+        let extra =
+            ["metadata.labels.new", "spec.a.b.c", "spec.list.5.x", "spec.list.[name=z].v", "metadata.annotations.[x.y/z]", "data.k"];
         paths[0] = (*writer.random.pick(&extra)).to_owned();
     }
     if writer.random.chance(6) {
         paths.clear();
     }
-    let mut entry = json!({"select": target(&mut writer.random, &to), "fieldPaths": paths});
+    let select = if writer.random.chance(70) { exact_target(&mut writer.random, &to) } else { target(&mut writer.random, &to) };
+    let mut entry = json!({"select": select, "fieldPaths": paths});
     if create || writer.random.chance(25) {
         let mut options = json!({});
         if create {
@@ -139,7 +142,8 @@ pub(crate) fn field_spec(random: &mut Random) -> Value {
 /// A file of `configurations`.
 pub(crate) fn configurations(writer: &mut Writer, layer: &mut Layer) {
     let mut additions = Map::new();
-    let groups = ["namePrefix", "nameSuffix", "commonLabels", "labels", "templateLabels", "commonAnnotations", "images", "replicas"];
+    let groups =
+        ["namespace", "namePrefix", "nameSuffix", "commonLabels", "labels", "templateLabels", "commonAnnotations", "images", "replicas"];
     for group in groups {
         if writer.random.chance(18) {
             additions.insert(group.to_owned(), json!([field_spec(&mut writer.random)]));
@@ -159,8 +163,11 @@ fn step(writer: &mut Writer, layer: &Layer) -> Value {
     let field_specs = json!([field_spec(&mut writer.random), {"path": "metadata/labels", "create": true}]);
     let patch = strategic_patch(writer, &known);
     let patch = document(&mut writer.random, &patch);
+    let replacement = replacement(writer, layer);
+    let operations = operations(writer, &known);
+    let operations = document(&mut writer.random, &operations);
     let random = &mut writer.random;
-    let (kind, mut step) = match random.below(11) {
+    let (kind, mut step) = match random.below(15) {
         0 => ("NamespaceTransformer", json!({"fieldSpecs": [{"path": "metadata/namespace", "create": true}]})),
         1 => ("PrefixTransformer", json!({"prefix": "t-", "fieldSpecs": [{"path": "metadata/name"}]})),
         2 => ("SuffixTransformer", json!({"suffix": "-t", "fieldSpecs": [{"path": "metadata/name"}]})),
@@ -174,6 +181,14 @@ fn step(writer: &mut Writer, layer: &Layer) -> Value {
         7 => ("PatchTransformer", json!({"patch": patch, "target": target(random, &known)})),
         8 => ("PatchStrategicMergeTransformer", json!({"patches": patch})),
         9 => ("PatchTransformer", json!({"patch": patch})),
+        10 => ("HashTransformer", json!({})),
+        11 => ("ReplacementTransformer", json!({"replacements": [replacement]})),
+        12 => ("PatchJson6902Transformer", json!({"target": exact_target(random, &known), "jsonOp": operations})),
+        13 => {
+            let path = random.pick(&["spec/new/path", "metadata/labels/new", "metadata/namespace", "data/k"]);
+            let target = json!({"selector": target(random, &known), "fieldPath": path, "filePathPosition": random.below(3)});
+            ("ValueAddTransformer", json!({"value": "given", "targets": [target]}))
+        }
         _ => ("PrefixSuffixTransformer", json!({"prefix": "q-", "suffix": "-q", "fieldSpecs": [{"path": "metadata/name"}]})),
     };
     step["apiVersion"] = json!("builtin");
@@ -192,7 +207,11 @@ fn step(writer: &mut Writer, layer: &Layer) -> Value {
 
 fn named(writer: &mut Writer, layer: &mut Layer, field: &str, step: &Value) {
     let content = document(&mut writer.random, step);
-    let entry = if writer.random.chance(50) { content } else { writer.file(layer, "t", content) };
+    let entry = match writer.random.below(10) {
+        0..5 => content,
+        5..9 => writer.file(layer, "t", content),
+        _ => writer.directory_of(content),
+    };
     layer.add(field, json!(entry));
 }
 

@@ -99,7 +99,7 @@ fn literal(lines: &str, depth: usize, text: &mut String) {
 }
 
 /// A value in one line.
-fn flow(value: &Value) -> String {
+pub(crate) fn flow(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::String(text) => text.strip_prefix(RAW).map_or_else(|| scalar(text), str::to_owned),

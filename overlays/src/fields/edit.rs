@@ -2,7 +2,7 @@
 //!
 //! It must not know which fields exist in Kubernetes.
 
-use crate::yaml::{Entry, Mark, Node, Style, Text, Value};
+use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Value};
 
 /// Whether a resource's node is null: `null`, `~`, or nothing at all.
 pub(crate) fn is_null(node: &Node) -> bool {
@@ -36,9 +36,11 @@ pub(crate) fn string_at(text: &str, mark: Mark) -> Node {
     Node { value: Value::Scalar(text.into(), Style::Quoted, None), mark }
 }
 
-/// A string that may stand in several fields at once.
-pub(crate) fn shared_at(text: &Text, mark: Mark) -> Node {
-    Node { value: Value::Scalar(text.clone(), Style::Quoted, None), mark }
+/// A string as steps write it. Where it reads as one anyway it has no quotes but a tag, so that a patch may put a number in its place.
+pub(crate) fn written_at(text: &Text, mark: Mark) -> Node {
+    let is_plain = !text.contains('\n') && matches!(Node::plain(text.clone()).resolve(Dialect::Config), Ok(Scalar::Str(_)));
+    let (style, tag) = if is_plain { (Style::Plain, Some("!!str".into())) } else { (Style::Quoted, None) };
+    Node { value: Value::Scalar(text.clone(), style, tag), mark }
 }
 
 /// A plain scalar that was written at a place.
@@ -57,7 +59,26 @@ pub(crate) fn set_text(node: &mut Node, text: &str, mark: Mark) {
         Value::Scalar(_, style, _) => *style,
         _ => Style::Plain,
     };
-    *node = Node { value: Value::Scalar(text.into(), style, None), mark };
+    *node = Node { value: Value::Scalar(text.into(), style, Some(UNTAGGED.into())), mark };
+}
+
+/// A scalar without a text yet, and without a type of its own.
+pub(crate) fn untagged() -> Node {
+    Node { value: Value::Scalar("".into(), Style::Plain, Some(UNTAGGED.into())), mark: Mark::default() }
+}
+
+/// Whether a step wrote this scalar, so that its text alone says its type; see [`UNTAGGED`].
+pub(crate) fn is_untagged(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar(_, Style::Plain, Some(tag)) if **tag == *UNTAGGED)
+}
+
+/// Makes a string of a scalar that a step wrote, as kustomize does where it takes it for one.
+pub(crate) fn settle_string(node: &mut Node) {
+    if let Value::Scalar(_, style, tag) = &mut node.value
+        && tag.as_deref() == Some(UNTAGGED)
+    {
+        (*style, *tag) = (Style::Quoted, None);
+    }
 }
 
 /// Sets an entry of a map: in its place if the key is there, else at the end. A null value removes the entry. Does nothing to other nodes.

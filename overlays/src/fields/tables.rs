@@ -79,6 +79,8 @@ const REFERENCES: &[Reference] = &[
             ("", "", "Ingress", r"metadata/annotations/ingress.kubernetes.io\/auth-secret"),
             ("", "", "Ingress", r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-secret"),
             ("", "", "Ingress", r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-tls-secret"),
+            // In kustomize it is there twice, so that a Secret whose old name is the new name of another is found as well.
+            ("", "", "Ingress", "spec/tls/secretName"),
             ("", "", "ServiceAccount", "imagePullSecrets/name"),
             ("", "", "StorageClass", "parameters/secretName"),
             ("", "", "StorageClass", "parameters/adminSecretName"),

@@ -34,6 +34,18 @@ impl Pointer {
     }
 }
 
+impl Operation {
+    /// Whether it takes all annotations of the object away, or puts others in their place.
+    pub(crate) fn takes_annotations(&self) -> bool {
+        let is_above = |path: &Pointer| matches!(path.text.as_str(), "/metadata" | "/metadata/annotations");
+        match self {
+            Self::Add(path, _) | Self::Remove(path) | Self::Replace(path, _) | Self::Copy(_, path) => is_above(path),
+            Self::Move(from, to) => is_above(from) || is_above(to),
+            Self::Test(..) => false,
+        }
+    }
+}
+
 /// How long a path may be; real ones have some ten steps.
 const MAX_STEPS: usize = 200;
 

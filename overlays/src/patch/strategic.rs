@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::shape::{Schema, Schemas};
 use crate::fields::edit;
-use crate::yaml::{Entry, Mark, Node, Style, Text, Value};
+use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, Value};
 
 /// Merges a patch into an object. `None`: the patch deletes it.
 ///
@@ -144,7 +144,8 @@ impl<'a> Merger<'a> {
             let of = schema.and_then(|schema| schema.field(key_text(&entry)));
             let Entry { key, value } = entry;
             let entry = Entry { key, value: Node::plain("") };
-            if let Some(value) = self.merge(pair(&entry, value), of)? {
+            if let Some(mut value) = self.merge(pair(&entry, value), of)? {
+                quote_what_reads_otherwise(&mut value);
                 kept.push(Entry { value, ..entry });
             }
         }
@@ -231,6 +232,14 @@ impl<'a> Merger<'a> {
     }
 }
 
+/// kyaml sets each field anew, and takes what a step wrote for a string when it does.
+fn quote_what_reads_otherwise(value: &mut Node) {
+    let is_written = edit::is_untagged(value) && value.text().is_some_and(|text| !text.is_empty());
+    if is_written && !matches!(value.resolve(Dialect::Resource), Ok(Scalar::Str(_))) {
+        edit::settle_string(value);
+    }
+}
+
 fn key_text(entry: &Entry) -> &str {
     entry.key.text().map_or("", |text| &**text)
 }
@@ -261,13 +270,14 @@ fn scalars(pair: Pair) -> Option<Node> {
 
 /// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
 fn styled(mut patch: Node, object: &Node) -> Node {
-    if let (Value::Scalar(_, style, _), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
-        *style = match (*before, *style) {
+    if let (Value::Scalar(_, style, tag), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
+        match (*before, *style) {
             // Without quotes the tag still says that it is a string.
-            (Style::Plain, Style::Plain) => Style::Plain,
-            (Style::Plain, _) => Style::Quoted,
-            (before, _) => before,
-        };
+            (Style::Plain, Style::Plain) => {}
+            (Style::Plain, _) => *style = Style::Quoted,
+            // Quotes are all that is left of a tag.
+            (before, _) => (*style, *tag) = (before, None),
+        }
     }
     patch
 }

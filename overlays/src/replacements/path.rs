@@ -125,7 +125,8 @@ pub(super) fn for_each(
         Step::Item(key, value) => for_matching(items(node, text)?, (key, value), rest, create, set),
         Step::Key(key) => {
             if !map(node, key)? {
-                return Ok(0);
+                // kustomize makes the field inside of the null, where nobody sees it.
+                return create.map_or(Ok(0), |value| for_each(&mut made(rest, value), rest, create, set));
             }
             let field = match create {
                 Some(value) => edit::ensure(node, key, || made(rest, value)),
@@ -184,7 +185,7 @@ fn made(rest: &[String], value: &Node) -> Node {
         Some(next) if (next.starts_with('[') && next.ends_with(']')) || next.parse::<usize>().is_ok() => Node::list(),
         Some(_) => Node::map(),
         None => match value.value {
-            Value::Scalar(..) => Node::plain(""),
+            Value::Scalar(..) => edit::untagged(),
             Value::List(_) => Node::list(),
             Value::Map(_) => Node::map(),
         },

@@ -185,9 +185,8 @@ fn fitted(document: &Document, objects: &Objects, at: usize) -> Node {
         edit::restate_strings(metadata, "labels");
         edit::restate_strings(metadata, "annotations");
     }
-    if let Some(version) = objects.get(at).and_then(|object| object.body().get("apiVersion")) {
-        edit::put_any(&mut patch, "apiVersion", version.clone());
-    }
+    let version = objects.get(at).and_then(|object| object.body().get("apiVersion")).cloned();
+    edit::put_any(&mut patch, "apiVersion", version.unwrap_or_else(edit::untagged));
     patch
 }
 
@@ -204,11 +203,19 @@ fn change(
     if document.replaces_root() {
         return Ok(());
     }
+    let mut patch = patch;
     let outcome = objects.change(at, |object| {
         if options.allow_kind_change || options.allow_name_change {
             object.remember();
+            // kustomize notes the options among the annotations of the patch, which makes strings of the others.
+            if let Some(metadata) = patch.get_mut("metadata") {
+                edit::restate_strings(metadata, "annotations");
+            }
         }
         let before = object.clone();
+        if takes_annotations(&patch) {
+            object.forget();
+        }
         match strategic::merge(schemas, before.body().clone(), patch) {
             Err(problem) => Err(about(&before, &problem)),
             Ok(None) => {
@@ -225,6 +232,15 @@ fn change(
     outcome.unwrap_or(Ok(())).map_err(|error| error.at(document.object.origin().clone()))
 }
 
+/// Whether a patch takes all annotations of an object away, among which kustomize keeps what it knows of the object.
+fn takes_annotations(patch: &Node) -> bool {
+    let takes = |node: &Node| {
+        let directive = node.get("$patch").and_then(Node::text);
+        edit::is_null(node) || directive.is_some_and(|text| matches!(&**text, "replace" | "delete"))
+    };
+    patch.get("metadata").is_some_and(|metadata| takes(metadata) || metadata.get("annotations").is_some_and(takes))
+}
+
 fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
     if !options.allow_kind_change
         && let Some(kind) = before.body().get("kind")
@@ -235,10 +251,16 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
         if field == "name" && options.allow_name_change {
             continue;
         }
-        let Some(metadata) = object.body_mut().get_mut("metadata") else { continue };
-        match before.body().at(&["metadata", field]) {
-            Some(value) => edit::put_any(metadata, field, value.clone()),
-            None => drop(edit::remove(metadata, field)),
+        let value = before.body().at(&["metadata", field]).filter(|value| value.text().is_some_and(|text| !text.is_empty()));
+        match value {
+            Some(value) => {
+                if let Some(metadata) = edit::ensure(object.body_mut(), "metadata", Node::map) {
+                    let mut written = value.clone();
+                    edit::set_text(&mut written, value.text().map_or("", |text| text), value.mark);
+                    edit::put_any(metadata, field, written);
+                }
+            }
+            None => drop(object.body_mut().get_mut("metadata").and_then(|metadata| edit::remove(metadata, field))),
         }
     }
 }
@@ -252,6 +274,9 @@ fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut O
             object.ensure_annotations();
             // What has been through JSON shares nothing.
             object.history.shared.clear();
+            if operations.iter().any(Operation::takes_annotations) {
+                object.forget_origin();
+            }
             json6902::apply(object.body_mut(), operations).map_err(|problem| about(object, &problem))
         });
         outcome.unwrap_or(Ok(()))?;
