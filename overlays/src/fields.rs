@@ -77,8 +77,7 @@ impl Create {
 pub(crate) fn split_path(path: &str, delimiter: char) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut joined = false;
-    let path = path.strip_prefix(delimiter).filter(|rest| !rest.is_empty()).unwrap_or(path);
-    for part in path.split(delimiter) {
+    for part in without_leading(path, delimiter).split(delimiter) {
         match parts.last_mut() {
             Some(last) if joined => {
                 last.pop();
@@ -90,6 +89,10 @@ pub(crate) fn split_path(path: &str, delimiter: char) -> Vec<String> {
         joined = part.ends_with('\\');
     }
     parts
+}
+
+fn without_leading(path: &str, delimiter: char) -> &str {
+    path.strip_prefix(delimiter).filter(|rest| !rest.is_empty()).unwrap_or(path)
 }
 
 /// Calls `set` with every field of the object that the specification names, making missing ones where it says so.
@@ -105,22 +108,28 @@ pub(crate) fn for_each(
     if !spec.fits(object) {
         return Ok(());
     }
-    let path = split_path(&spec.path, '/');
     let create = if spec.create { create } else { Create::Never };
-    if create == Create::Never && !leads_somewhere(object.body(), &path) {
+    if create == Create::Never && !leads_somewhere(object.body(), &spec.path) {
         return Ok(());
     }
+    let path = split_path(&spec.path, '/');
     walk(object.body_mut(), &path, create, set).map_err(|problem| format!("field `{}`: {problem}", spec.path))
 }
 
-/// Whether the first step of a path is there: most paths of a table lead nowhere in most objects, which then stay shared.
-fn leads_somewhere(node: &Node, path: &[String]) -> bool {
-    match (&node.value, path) {
-        (Value::Map(_), [key, rest @ ..]) => {
-            node.get(key.strip_suffix("[]").unwrap_or(key)).is_some_and(|next| rest.is_empty() || leads_somewhere(next, rest))
-        }
-        _ => true,
+/// Whether the maps on the way of a path have its keys: most paths of a table lead nowhere in most objects, which then stay shared.
+fn leads_somewhere(mut node: &Node, path: &str) -> bool {
+    // A slash in a key is not told apart here.
+    if path.contains('\\') {
+        return true;
     }
+    for key in without_leading(path, '/').split('/') {
+        let Value::Map(_) = &node.value else { return true };
+        match node.get(key.strip_suffix("[]").unwrap_or(key)) {
+            Some(next) => node = next,
+            None => return false,
+        }
+    }
+    true
 }
 
 fn walk(node: &mut Node, path: &[String], create: Create, set: &mut dyn FnMut(&mut Node) -> Result<(), String>) -> Result<(), String> {

@@ -15,7 +15,7 @@ use crate::layer::{Generator, GeneratorOptions, Placed};
 use crate::object::{Object, Origin};
 use crate::path::RepoPath;
 use crate::source::Source;
-use crate::yaml::{self, Entry, Mark, Node, Style, Text, Value};
+use crate::yaml::{self, Entry, Mark, Node, Text, Value};
 
 mod values;
 
@@ -110,7 +110,7 @@ fn distinct(args: &Generator, pairs: Vec<values::Pair>) -> Result<Values, Error>
 }
 
 fn body(kind: Kind, args: &Generator, options: &GeneratorOptions, values: Values, mark: Mark) -> Node {
-    let string = |text: &str| edit::string_at(text, mark);
+    let string = |text: &str| value_at(text, mark);
     let mut metadata = Node { mark, ..Node::map() };
     edit::put_any(&mut metadata, "name", string(&args.name));
     if !args.namespace.is_empty() {
@@ -137,7 +137,7 @@ fn body(kind: Kind, args: &Generator, options: &GeneratorOptions, values: Values
 fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark: Mark) {
     if kind == Kind::Secret {
         let secret_type = if args.secret_type.is_empty() { "Opaque" } else { &args.secret_type };
-        edit::put_any(body, "type", edit::string_at(secret_type, mark));
+        edit::put_any(body, "type", value_at(secret_type, mark));
     }
     let (mut data, mut binary) = (Vec::new(), Vec::new());
     for (key, (value, mark)) in values {
@@ -158,10 +158,8 @@ fn put_data(kind: Kind, args: &Generator, values: Values, body: &mut Node, mark:
     }
 }
 
-/// A generated value. One of a single line is a string by its tag and not by quotes, so that a patch may put a number in its place.
 fn value_at(text: &str, mark: Mark) -> Node {
-    let (style, tag) = if text.contains('\n') { (Style::Quoted, None) } else { (Style::Plain, Some("!!str".into())) };
-    Node { value: Value::Scalar(text.into(), style, tag), mark }
+    edit::written_at(&text.into(), mark)
 }
 
 /// The length of a line of base64 in kustomize.
@@ -193,7 +191,7 @@ pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object
             for entry in object.body().at(&["metadata", field]).map_or(&[][..], Node::entries) {
                 let (Some(key), text) = (entry.key.text(), entry.value.text()) else { continue };
                 let text = text.map_or("", |text| &**text);
-                edit::put_any(&mut both, key, edit::string_at(text, entry.value.mark));
+                edit::put_any(&mut both, key, value_at(text, entry.value.mark));
             }
         }
         put_in_metadata(&mut new, field, both);
@@ -250,7 +248,9 @@ fn merge_data(old: &Object, new: &mut Object) {
 /// The values of a map as strings.
 fn strings(map: Option<&Node>) -> impl Iterator<Item = (Text, Node)> {
     let entries = map.map_or(&[][..], Node::entries);
-    entries.iter().filter_map(|entry| Some((entry.key.text()?.clone(), value_at(entry.value.text()?, entry.value.mark))))
+    // What is null, or no single value, has no text.
+    let text = |value: &Node| value.text().filter(|_| !edit::is_null(value)).cloned().unwrap_or_else(|| Text::from(""));
+    entries.iter().filter_map(move |entry| Some((entry.key.text()?.clone(), value_at(&text(&entry.value), entry.value.mark))))
 }
 
 /// The hash of a generated map's content: ten letters and digits that can't spell words.

@@ -56,9 +56,12 @@ pub(crate) fn of_kind(gvk: &Gvk) -> (i64, String) {
     (rank(&gvk.kind, FIRST, LAST), kind_text(&gvk.group, &gvk.version, &gvk.kind))
 }
 
+fn or<'t>(text: &'t str, none: &'t str) -> &'t str {
+    if text.is_empty() { none } else { text }
+}
+
 fn kind_text(group: &str, version: &str, kind: &str) -> String {
-    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
-    format!("{}_{}_{}", or(group, "~G"), or(version, "~V"), or(kind, "~K"))
+    [or(group, "~G"), "_", or(version, "~V"), "_", or(kind, "~K")].concat()
 }
 
 /// Sorts objects by the ranks of their kinds, then by group, version, kind, namespace and name.
@@ -73,10 +76,8 @@ pub(crate) fn sort<S: AsRef<str>>(objects: &mut [Object], first: &[S], last: &[S
 }
 
 fn instance_text(id: &Id<'_>, namespace: &str) -> String {
-    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
-    let group = or(id.group, "[noGrp]");
-    let version = or(id.version, "[noVer]");
-    format!("{}.{version}.{group}|{}|{}", or(id.kind, "[noKind]"), or(namespace, "~X"), or(id.name, "~N"))
+    let (kind, version, group) = (or(id.kind, "[noKind]"), or(id.version, "[noVer]"), or(id.group, "[noGrp]"));
+    [kind, ".", version, ".", group, "|", or(namespace, "~X"), "|", or(id.name, "~N")].concat()
 }
 
 #[cfg(test)]

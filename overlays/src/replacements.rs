@@ -57,6 +57,11 @@ struct Taken {
 }
 
 impl Taken {
+    /// Whether it is a field of the object at this place.
+    fn is_of(&self, at: usize) -> bool {
+        self.from.as_ref().is_some_and(|(from, _)| *from == at)
+    }
+
     /// Reads the field again once the object at this place was written to.
     fn refresh(&mut self, written: usize, body: &Node) {
         let Some((_, steps)) = self.from.as_ref().filter(|(at, _)| *at == written) else { return };
@@ -142,9 +147,17 @@ fn apply_to_target(target: &ReplacementTarget, taken: &mut Taken, objects: &mut 
     let fields = if target.field_paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { target.field_paths.clone() };
     for (at, object) in objects.list_mut().iter_mut().enumerate().filter(|(_, object)| is_target(object)) {
         for field in &fields {
-            let outcome = write(object.body_mut(), field, &taken.value, &target.options).and_then(|()| edit::check_growth(object.body()));
+            if field.starts_with("metadata.annotations") {
+                object.ensure_annotations();
+            }
+            let body = object.body_mut();
+            let outcome = if taken.is_of(at) {
+                write_live(body, field, taken, at, &target.options)
+            } else {
+                write(body, field, &taken.value, &target.options, None).map(drop)
+            };
+            let outcome = outcome.and_then(|()| edit::check_growth(object.body()));
             outcome.map_err(|problem| wrong(format!("{}: {problem}", object.id())))?;
-            taken.refresh(at, object.body());
         }
     }
     Ok(())
@@ -154,23 +167,40 @@ fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
     fits(&object.now(), object.namespace()) || object.past().any(|id| fits(&id, id.namespace))
 }
 
-fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> Result<(), String> {
+/// Writes into the object that the value is of: what is made or written changes the value for the fields that follow.
+fn write_live(body: &mut Node, field: &str, taken: &mut Taken, at: usize, options: &FieldOptions) -> Result<(), String> {
+    let count = write(body, field, &taken.value, options, Some(usize::MAX))?;
+    for turn in 0..count {
+        taken.refresh(at, body);
+        write(body, field, &taken.value, options, Some(turn))?;
+    }
+    taken.refresh(at, body);
+    Ok(())
+}
+
+/// Writes into all fields that a path leads to, or only into one of them, and says how many there are.
+fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions, only: Option<usize>) -> Result<usize, String> {
     let steps = path::split(field);
     // Annotations are made strings in the end, whatever stood there.
     let is_annotation = steps.starts_with(&["metadata".to_owned(), "annotations".to_owned()]);
+    let mut turn = 0;
     let mut set = |node: &mut Node| {
+        turn += 1;
+        if only.is_some_and(|only| only != turn - 1) {
+            return Ok(());
+        }
         if is_annotation {
             node_as_text(node);
         }
         set_field(node, value, options)
     };
     if structured::write(body, &steps, options.create.then_some(value), &mut set) {
-        return Ok(());
+        return Ok(usize::from(only.is_some()));
     }
     let found = path::for_each(body, &steps, options.create.then_some(value), &mut set);
     match found.map_err(|problem| format!("field `{field}`: {problem}"))? {
         0 => Err(format!("there is no field `{field}` to replace{}", if options.create { ", and it can't be made" } else { "" })),
-        _ => Ok(()),
+        count => Ok(count),
     }
 }
 

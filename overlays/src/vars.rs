@@ -11,7 +11,7 @@ use crate::object::{Id, Object, group_and_version};
 use crate::objects::Objects;
 use crate::replacements;
 use crate::shared;
-use crate::yaml::{Node, Value};
+use crate::yaml::{self, Dialect, Node, Scalar, Style, Value};
 
 /// The vars of a tree, by name.
 #[derive(Clone, Debug, Default)]
@@ -81,12 +81,27 @@ impl Vars {
             let path = &var.fieldref.field_path;
             let found = replacements::read(object.body(), path).ok().flatten();
             let found = found.ok_or_else(|| wrong(format!("the var `{name}` reads `{path}` of {}, which is not there", object.id())))?;
+            let found = &counted(found)
+                .ok_or_else(|| wrong(format!("the var `{name}` reads `{path}` of {}, which is no number as Go reads them", object.id())))?;
             // Of a null among the annotations kustomize takes the text.
             let text = found.text().filter(|_| path.starts_with("metadata.annotations") && edit::is_null(found));
             Ok((name.clone(), text.map_or_else(|| found.clone(), |text| edit::string_at(text, found.mark))))
         };
         self.0.iter().map(value).collect()
     }
+}
+
+/// A number as Go's decimal functions read it, which know no octal digits and no other bases; other values as they are.
+fn counted(value: &Node) -> Option<Node> {
+    let mut counted = value.clone();
+    if let Value::Scalar(text, Style::Plain, None) = &mut counted.value {
+        *text = match value.resolve(Dialect::Resource) {
+            Ok(Scalar::Int(_)) => text.parse::<i64>().ok()?.to_string().into(),
+            Ok(Scalar::Float(_)) => yaml::float_text(text.parse().ok()?).into(),
+            _ => return Some(counted),
+        };
+    }
+    Some(counted)
 }
 
 fn completed(mut var: Var) -> Var {

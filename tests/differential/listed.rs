@@ -25,13 +25,15 @@ const fn refused(words: &'static str, reason: &'static str) -> Listed {
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 11] = [
+const LISTED: [Listed; 13] = [
     refused("as a !!null", "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused("updating name reference in", "a field where a name may stand holds something else there; here it is no reference"),
     refused("expected ScalarNode but got MappingNode", "a prefix or image is to go into a map; here a map is left as it is"),
     refused("invalid value type expect a string", "a list for vars holds other things than strings; here these are left as they are"),
     refused("cannot be mapped to a field in the set of known resources", "a patch deleted what kustomize keeps among the annotations"),
-    refused("looking for beginning of", "a patch that begins with a bracket must be JSON there; here it may be YAML as well"),
+    refused("SM or JSON patch from [patch: \"[", "a patch that begins with a bracket must be JSON there; here it may be YAML as well"),
+    refused("SM or JSON patch from [patch: \\\"[", "the same in a component"),
+    refused("expected MappingNode but got ScalarNode", "a patch makes a scalar of the annotations; here they are left out"),
     refused("panic: ", "a crash says nothing of what is right"),
     refused("unsupported type: map[interface {}]", "a key of a generated map is taken for a number there, and cannot be printed"),
     refused(

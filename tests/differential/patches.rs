@@ -15,12 +15,16 @@ pub(crate) fn patches(writer: &mut Writer, layer: &mut Layer) {
         let is_strategic = writer.random.chance(60);
         let patch = if is_strategic { strategic_patch(writer, &known) } else { operations(writer, &known) };
         let is_several = is_strategic && writer.random.chance(8);
-        let mut content = if writer.random.chance(3) { flow(&patch) } else { document(&mut writer.random, &patch) };
+        let is_flow = writer.random.chance(3);
+        let mut content = if is_flow { flow(&patch) } else { document(&mut writer.random, &patch) };
         if is_several {
             content = format!("{content}---\n{}", another(writer, layer));
         }
-        let mut entry =
-            if writer.random.chance(50) { json!({"path": writer.file(layer, "p", content)}) } else { json!({"patch": content}) };
+        let mut entry = if !is_flow && writer.random.chance(50) {
+            json!({"path": writer.file(layer, "p", content)})
+        } else {
+            json!({"patch": content})
+        };
         if !is_strategic || (!is_several && writer.random.chance(40)) {
             // Operations fit the object that they were made for, and hardly any other.
             let is_exact = !is_strategic && writer.random.chance(85);

@@ -62,7 +62,8 @@ fn replacement_target(writer: &mut Writer, layer: &Layer) -> Value {
     let mut paths: Vec<String> = (0..writer.random.between(1, 2)).map(|_| deep_path(&mut writer.random, &to)).collect();
     let create = writer.random.chance(60);
     if create && writer.random.chance(60) {
-        let extra = ["metadata.labels.new", "spec.a.b.c", "spec.list.5.x", "spec.list.[name=z].v", "metadata.annotations.[x.y/z]", "data.k"];
+        let extra =
+            ["metadata.labels.new", "spec.a.b.c", "spec.list.5.x", "spec.list.[name=z].v", "metadata.annotations.[x.y/z]", "data.k"];
         paths[0] = (*writer.random.pick(&extra)).to_owned();
     }
     if writer.random.chance(6) {
@@ -141,7 +142,8 @@ pub(crate) fn field_spec(random: &mut Random) -> Value {
 /// A file of `configurations`.
 pub(crate) fn configurations(writer: &mut Writer, layer: &mut Layer) {
     let mut additions = Map::new();
-    let groups = ["namespace", "namePrefix", "nameSuffix", "commonLabels", "labels", "templateLabels", "commonAnnotations", "images", "replicas"];
+    let groups =
+        ["namespace", "namePrefix", "nameSuffix", "commonLabels", "labels", "templateLabels", "commonAnnotations", "images", "replicas"];
     for group in groups {
         if writer.random.chance(18) {
             additions.insert(group.to_owned(), json!([field_spec(&mut writer.random)]));

@@ -2,7 +2,7 @@
 //!
 //! It must not know which fields exist in Kubernetes.
 
-use crate::yaml::{Entry, Mark, Node, Style, Text, UNTAGGED, Value};
+use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Value};
 
 /// Whether a resource's node is null: `null`, `~`, or nothing at all.
 pub(crate) fn is_null(node: &Node) -> bool {
@@ -36,9 +36,11 @@ pub(crate) fn string_at(text: &str, mark: Mark) -> Node {
     Node { value: Value::Scalar(text.into(), Style::Quoted, None), mark }
 }
 
-/// A string that may stand in several fields at once.
-pub(crate) fn shared_at(text: &Text, mark: Mark) -> Node {
-    Node { value: Value::Scalar(text.clone(), Style::Quoted, None), mark }
+/// A string as steps write it. Where it reads as one anyway it has no quotes but a tag, so that a patch may put a number in its place.
+pub(crate) fn written_at(text: &Text, mark: Mark) -> Node {
+    let is_plain = !text.contains('\n') && matches!(Node::plain(text.clone()).resolve(Dialect::Config), Ok(Scalar::Str(_)));
+    let (style, tag) = if is_plain { (Style::Plain, Some("!!str".into())) } else { (Style::Quoted, None) };
+    Node { value: Value::Scalar(text.clone(), style, tag), mark }
 }
 
 /// A plain scalar that was written at a place.

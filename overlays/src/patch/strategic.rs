@@ -270,13 +270,14 @@ fn scalars(pair: Pair) -> Option<Node> {
 
 /// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
 fn styled(mut patch: Node, object: &Node) -> Node {
-    if let (Value::Scalar(_, style, _), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
-        *style = match (*before, *style) {
+    if let (Value::Scalar(_, style, tag), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
+        match (*before, *style) {
             // Without quotes the tag still says that it is a string.
-            (Style::Plain, Style::Plain) => Style::Plain,
-            (Style::Plain, _) => Style::Quoted,
-            (before, _) => before,
-        };
+            (Style::Plain, Style::Plain) => {}
+            (Style::Plain, _) => *style = Style::Quoted,
+            // Quotes are all that is left of a tag.
+            (before, _) => (*style, *tag) = (before, None),
+        }
     }
     patch
 }

@@ -59,7 +59,7 @@ fn set_all(node: &mut Node, texts: &[(&str, Text)], mark: Mark) -> Result<usize,
             Some(entry) if entry.value.text().is_some_and(|have| have.is(text)) => {}
             // Of a field that was there only the content changes: it shares nothing with the fields that are made.
             Some(entry) => entry.value = edit::string_at(text, mark),
-            None => entries.push(Entry { key: edit::plain_at(key, mark), value: edit::shared_at(text, mark) }),
+            None => entries.push(Entry { key: edit::plain_at(key, mark), value: edit::written_at(text, mark) }),
         }
     }
     Ok(entries.len() - before)

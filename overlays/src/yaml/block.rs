@@ -55,12 +55,23 @@ impl Block<'_> {
 fn is_ordinary(text: &str) -> bool {
     // Without a way out in between the compiler makes it many bytes at a time.
     let is_other = |byte: &u8| !matches!(byte, b' '..=b'~' | b'\n' | b'\t');
-    let has_other = |bytes: &[u8]| bytes.iter().fold(false, |found, byte| found | is_other(byte));
-    !text.as_bytes().chunks(1024).any(has_other)
-        || text.chars().all(|c| {
-            matches!(c, '\t' | '\n' | ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{10000}'..)
-        })
+    let has_other = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_other(byte));
+    let bytes = text.as_bytes();
+    let is_harmless = |at: usize| match bytes[at..] {
+        [b' '..=b'~' | b'\n' | b'\t', ..] => true,
+        [0xc2, next, ..] => next >= 0xa0,
+        [0xe2, 0x80, 0xa8 | 0xa9, ..] | [0xef, ..] => false,
+        [byte, ..] => byte >= 0x80,
+        [] => true,
+    };
+    bytes.chunks(CHUNK).enumerate().all(|(at, chunk)| {
+        let start = at * CHUNK;
+        !has_other(chunk) || (start..start + chunk.len()).all(is_harmless)
+    })
 }
+
+/// How many bytes are looked at together.
+const CHUNK: usize = 1024;
 
 /// A line with something on it, or the end of the text.
 #[derive(Clone, Copy, Default)]

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
+use libyaml_safer::{Encoding, Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
 use super::block::Block;
 use super::parse::{AFTER_SEPARATOR, mark_at, small};
+use super::scalar::EMPTY_NULL;
 use super::texts::Texts;
 use super::{Dialect, Entry, Error, Limits, Mark, Node, Style, Text, Value};
 
@@ -23,6 +24,8 @@ pub(super) struct Composer<'a> {
     /// Finished nodes with their size; nothing while the anchor's own node is being read.
     anchors: HashMap<String, Option<(Node, usize)>>,
     unknown_escape: Option<usize>,
+    /// Whether a list or map in flow style is open.
+    in_flow: bool,
 }
 
 impl<'a> Composer<'a> {
@@ -30,7 +33,21 @@ impl<'a> Composer<'a> {
         let Block { text, unfinished, line, dialect, limits } = *block;
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
-        Self { parser, text, unfinished, line, dialect, limits, nodes, texts, anchors: HashMap::new(), unknown_escape: None }
+        // Left to itself it takes a text that begins with any character from U+F000 on for one with a byte order mark.
+        parser.set_encoding(Encoding::Utf8);
+        Self {
+            parser,
+            text,
+            unfinished,
+            line,
+            dialect,
+            limits,
+            nodes,
+            texts,
+            anchors: HashMap::new(),
+            unknown_escape: None,
+            in_flow: false,
+        }
     }
 
     /// The byte at which the quoted text begins that ended reading by an unknown escape.
@@ -94,13 +111,21 @@ impl<'a> Composer<'a> {
                 self.unfinish(style, event.end_mark, &mut value);
                 (anchor, self.scalar(value, style, tag))
             }
-            EventData::SequenceStart { anchor, .. } => {
+            EventData::SequenceStart { anchor, style, .. } => {
                 self.open(anchor.as_ref());
-                (anchor, self.list(depth)?)
+                let outer = self.in_flow;
+                self.in_flow |= style == SequenceStyle::Flow;
+                let list = self.list(depth)?;
+                self.in_flow = outer;
+                (anchor, list)
             }
-            EventData::MappingStart { anchor, .. } => {
+            EventData::MappingStart { anchor, style, .. } => {
                 self.open(anchor.as_ref());
-                (anchor, self.map(depth)?)
+                let outer = self.in_flow;
+                self.in_flow |= style == MappingStyle::Flow;
+                let map = self.map(depth)?;
+                self.in_flow = outer;
+                (anchor, map)
             }
             _ => return Err(Error::new("a value is missing", mark)),
         };
@@ -147,6 +172,10 @@ impl<'a> Composer<'a> {
             ScalarStyle::Folded if self.dialect == Dialect::Resource => Style::Folded,
             _ => Style::Quoted,
         };
+        // kustomize prints a null that is not written out as quotes where it stands in flow style, and reads it as a text then.
+        if self.in_flow && self.dialect == Dialect::Resource && style == Style::Plain && text.is_empty() && tag.is_none() {
+            return Value::Scalar(self.texts.share(""), Style::Quoted, Some(EMPTY_NULL.into()));
+        }
         Value::Scalar(self.texts.share(&text), style, tag.map(Text::from))
     }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2_iter;
+use memchr::{memchr, memchr2_iter, memmem};
 
 use super::compose::is_allowed;
 use super::json::key_text;
@@ -469,15 +469,20 @@ fn not_finite(node: &Node) -> Error {
 
 /// How a string may be written.
 fn analyze(text: &str, node: &Node) -> Result<Analysis, Error> {
-    analyze_line(text).map_or_else(|| analyze_all(text, node), Ok)
+    analyze_lines(text).map_or_else(|| analyze_all(text, node), Ok)
 }
 
-/// As [`analyze_all`] does, for one line of printable ASCII; `None` for anything else.
-fn analyze_line(text: &str) -> Option<Analysis> {
+/// As [`analyze_all`] does, for lines of printable ASCII; `None` for anything else.
+fn analyze_lines(text: &str) -> Option<Analysis> {
     let bytes = text.as_bytes();
     let (first, last) = (*bytes.first()?, *bytes.last()?);
-    if bytes.iter().fold(false, |found, byte| found | !matches!(byte, b' '..=b'~')) {
+    if bytes.iter().fold(false, |found, byte| found | !matches!(byte, b' '..=b'~' | b'\n')) {
         return None;
+    }
+    if memchr(b'\n', bytes).is_some() {
+        let ends_blank = memmem::find(bytes, b" \n").is_some();
+        let single = !ends_blank && memmem::find(bytes, b"\n ").is_none();
+        return Some(Analysis { multiline: true, plain: false, single, block: !ends_blank && last != b' ' });
     }
     let is_blank = |at: usize| bytes.get(at).is_none_or(|byte| *byte == b' ');
     let means = |at: usize| match bytes.get(at) {
@@ -632,13 +637,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_ascii_is_looked_at_as_any_text_is() {
+    fn ascii_is_looked_at_as_any_text_is() {
         let node = Node::string("");
-        for a in " -?:#,[a'\"%0.!~".chars() {
-            for b in " -?:#,[a'.".chars() {
-                for c in ["", " ", ":", "#", "a", "-.", " #", ": "] {
+        for a in " -?:#,[a'\"%0.!~\n".chars() {
+            for b in " -?:#,[a'.\n".chars() {
+                for c in ["", " ", ":", "#", "a", "-.", " #", ": ", "\n", " \n", "\n a"] {
                     let text = format!("{a}{b}{c}");
-                    let line = analyze_line(&text).unwrap();
+                    let line = analyze_lines(&text).unwrap();
                     let all = analyze_all(&text, &node).unwrap();
                     let facts = |of: &Analysis| (of.multiline, of.plain, of.single, of.block);
                     assert_eq!(facts(&line), facts(&all), "{text:?}");

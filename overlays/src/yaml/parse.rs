@@ -188,6 +188,8 @@ fn read_document(
     let source = if unfinished { Cow::Owned(format!("{text}\n")) } else { Cow::Borrowed(&text[..last]) };
     let block = Block { text: &source, unfinished, line, dialect, limits };
     if let Some((node, sum)) = block.document(texts, *nodes) {
+        #[cfg(feature = "both-readers")]
+        assert_eq!(format!("{:?}", scan_document(block, &mut Texts::new(), &mut 0)), format!("{:?}", Ok::<_, Error>(Some(&node))));
         *nodes = sum;
         return Ok(Some(node));
     }

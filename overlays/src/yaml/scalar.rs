@@ -49,6 +49,9 @@ impl Scalar<'_> {
     }
 }
 
+/// The tag of a null of which nothing is written, in quotes because it stands in flow style.
+pub(super) const EMPTY_NULL: &str = "!!null";
+
 /// The tag of a plain scalar that a step wrote. kustomize tells the type of what it parsed once and for all; the type of what it wrote
 /// itself is that of whatever text stands there in the end, and of some it forgets that it was no string.
 pub(crate) const UNTAGGED: &str = "";
@@ -64,6 +67,7 @@ impl Node {
         };
         let found = match (tag.as_deref().filter(|tag| *tag != UNTAGGED).map(short_tag), style) {
             (None | Some("!" | "!!str"), Style::Folded) if dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
+            (Some(EMPTY_NULL), Style::Quoted) if text.is_empty() && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Quoted | Style::Folded) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Plain) => plain(text, dialect),

@@ -14,8 +14,8 @@ const COUNTS: [usize; 4] = [400, 1000, 2000, 4000];
 const BEARABLE: usize = 1000;
 const FILE_OBJECTS: usize = 100;
 const RUNS: usize = 5;
-/// Four times the objects, and ten percent for what is not rendering.
-const LINEAR: f64 = 4.4;
+/// The exponent of growth up to which it is called linear: 2 is quadratic, and a little above 1 is what memory further away costs.
+const LINEAR: f64 = 1.2;
 
 pub(crate) fn measure(programs: &Programs, large: bool) -> Result<Vec<Figure>> {
     let (mut figures, mut costs) = (Vec::new(), Vec::new());
@@ -37,9 +37,10 @@ pub(crate) fn measure(programs: &Programs, large: bool) -> Result<Vec<Figure>> {
         figures.push(figure.noted(note));
         costs.push(cost);
     }
-    if let [_, thousand, .., most] = costs.as_slice() {
-        let note = format!("{LINEAR} is linear with a tenth for noise");
-        figures.push(Figure::at_most("synthetic, 4,000 objects against 1,000", most / thousand, "times the CPU", LINEAR).noted(note));
+    if let ([few, .., many], [first, .., last]) = (costs.as_slice(), COUNTS) {
+        let exponent = (many / few).ln() / (last as f64 / first as f64).ln();
+        let note = format!("from {first} to {last} objects; 1 is linear, 2 quadratic");
+        figures.push(Figure::at_most("synthetic, growth of the CPU with the objects", exponent, "", LINEAR).noted(note));
     }
     Ok(figures)
 }
