@@ -9,6 +9,7 @@ use crate::object::{DEFAULT_NAMESPACE, Id, Object};
 use crate::objects::Objects;
 use crate::yaml::{Dialect, Mark, Node, Scalar, Style, Value};
 
+mod layout;
 mod path;
 mod structured;
 
@@ -192,9 +193,14 @@ fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions, onl
         if is_annotation {
             node_as_text(node);
         }
-        set_field(node, value, options)
+        set_field(node, value, options, false)
     };
-    if structured::write(body, &steps, options.create.then_some(value), &mut set) {
+    // Inside of a text a word that takes the place of a number gets the tag of that.
+    let mut set_inside = |node: &mut Node| match only {
+        Some(usize::MAX) => Ok(()),
+        _ => set_field(node, value, options, true),
+    };
+    if structured::write(body, &steps, options.create.then_some(value), &mut set_inside) {
         return Ok(usize::from(only.is_some()));
     }
     let found = path::for_each(body, &steps, options.create.then_some(value), &mut set);
@@ -213,7 +219,7 @@ fn node_as_text(node: &mut Node) {
     }
 }
 
-fn set_field(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), String> {
+fn set_field(node: &mut Node, value: &Node, options: &FieldOptions, may_tag: bool) -> Result<(), String> {
     let mut value = value.clone();
     if !options.delimiter.is_empty() {
         let old = node.text().ok_or("a `delimiter` can only part a single value")?;
@@ -229,9 +235,23 @@ fn set_field(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<()
     // Only the text goes over: a number stays a number, a string a string.
     let text = value.text().map_or("", |text| &**text).to_owned();
     let mark = if value.mark.line > 0 { value.mark } else { node.mark };
-    *node = retyped(node, &text)?;
+    *node = match retyped(node, &text) {
+        Err(_) if may_tag => tagged(node, &text),
+        outcome => outcome?,
+    };
     node.mark = mark;
     Ok(())
+}
+
+/// A scalar with another text and the tag of its old one.
+fn tagged(node: &Node, text: &str) -> Node {
+    let tag = match node.resolve(Dialect::Resource) {
+        Ok(Scalar::Int(_)) => "!!int",
+        Ok(Scalar::Float(_)) => "!!float",
+        Ok(Scalar::Bool(_)) => "!!bool",
+        _ => "!!null",
+    };
+    Node { value: Value::Scalar(text.into(), Style::Plain, Some(tag.into())), mark: node.mark }
 }
 
 fn with_part(old: &str, new: &str, options: &FieldOptions) -> String {
