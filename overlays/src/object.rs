@@ -314,7 +314,9 @@ impl Object {
     /// Forgets what it was and where it came from, as kustomize does when a patch takes its notes away: from here on this is its first name.
     pub(crate) fn forget(&mut self) {
         let History { past, prefixes, suffixes, hashed, .. } = &mut self.history;
-        (past.clear(), prefixes.clear(), suffixes.clear());
+        past.clear();
+        prefixes.clear();
+        suffixes.clear();
         *hashed = false;
         self.forget_origin();
     }

@@ -23,9 +23,12 @@ pub struct Choices {
 #[derive(Clone, Debug)]
 struct Choice {
     chosen: Chosen,
-    /// What it rests on, and what was there; the first is the app's directory.
-    grounds: Box<[(RepoPath, Option<ContentId>)]>,
+    /// What it rests on; the first is the app's directory.
+    grounds: Box<[Ground]>,
 }
+
+/// A path that was looked at, and what was there.
+type Ground = (RepoPath, Option<ContentId>);
 
 impl Choice {
     fn holds(&self, tree: &dyn Tree) -> bool {
@@ -68,7 +71,7 @@ impl Onlooker<'_> {
     }
 
     /// The app's directory, and all that was looked at and is not in it.
-    fn grounds(self, app: &RepoPath) -> Result<Box<[(RepoPath, Option<ContentId>)]>, TreeError> {
+    fn grounds(self, app: &RepoPath) -> Result<Box<[Ground]>, TreeError> {
         let seen = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut grounds = vec![(app.clone(), self.tree.id(app)?)];
         for path in seen {
