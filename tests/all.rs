@@ -2,6 +2,7 @@
 //!
 //! The servers come from `harness` (tests/harness), which builds them with Go on first use; nothing else needs to be set up.
 
+mod adoption;
 mod cli;
 mod cluster;
 mod deploy;

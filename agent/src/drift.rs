@@ -6,6 +6,7 @@
 //! write, a conversion, a forgery), and an entry may change while every value stays. So the live values are looked at, at exactly the paths that
 //! our entry lists: [`print()`] makes a hash of them, [`differences`] names them, [`author()`] reads from the other entries who holds them now.
 
+mod adopt;
 mod author;
 mod difference;
 mod fields;
@@ -16,6 +17,7 @@ mod print;
 mod repair;
 mod unmet;
 
+pub use adopt::adoption;
 pub use author::{Author, author};
 pub use difference::{Difference, differences};
 pub use fights::{Fight, Fights};

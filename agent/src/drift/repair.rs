@@ -34,7 +34,7 @@ pub fn drop_entries(live: &Value, managers: &[&str]) -> Option<Value> {
 }
 
 /// Changes what was seen, or nothing.
-fn with_test(live: &Value, changes: Vec<Value>) -> Option<Value> {
+pub(super) fn with_test(live: &Value, changes: Vec<Value>) -> Option<Value> {
     let version = live.pointer("/metadata/resourceVersion")?;
     let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
     (!changes.is_empty()).then(|| Value::Array(std::iter::once(test).chain(changes).collect()))

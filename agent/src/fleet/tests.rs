@@ -556,24 +556,46 @@ impl Tree for Unreadable {
 
 #[test]
 fn what_a_link_leads_to_is_looked_at_again() {
-    let repository = tempfile::tempdir().unwrap();
-    let write = |file: &str, text: &str| {
-        let file = repository.path().join(file);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, text).unwrap();
-    };
-    write("plimsoll.yaml", "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps: [{path: shop}]\n");
-    write("shop/kustomization.yaml", "resources: []\n");
-    write("layers/gcp/kustomization.yaml", "kind: Component\n");
-    std::os::unix::fs::symlink("../layers", repository.path().join("shop/overlays")).unwrap();
-    let tree = overlays::tree::Dir::new(repository.path().to_owned());
+    let before = "apps: [{path: shop}]\n//- shop/kustomization.yaml\nresources: []\n//- layers/gcp/kustomization.yaml\nkind: Component\n";
+    let after = format!("{before}//- layers/aws/kustomization.yaml\nkind: Component\n");
     let mut choices = Choices::default();
-    let mut layers = || {
-        let (apps, errors) = read(&tree, &RepoPath::root(), "repo").unwrap().apps_again(&tree, &facts(WHERE), &mut choices);
+    let mut layers = |files: &str| {
+        let tree = Linked(Fixture::new(&format!("{HEAD}{files}")));
+        let (apps, errors) = fleet(&tree.0).apps_again(&tree, &facts(WHERE), &mut choices);
         assert_eq!(errors, []);
         apps[0].layers.len()
     };
-    assert_eq!(layers(), 0);
-    write("layers/aws/kustomization.yaml", "kind: Component\n");
-    assert_eq!(layers(), 1);
+    assert_eq!((layers(before), layers(&after)), (0, 1));
+}
+
+/// A tree in which `shop/overlays` is a link to `layers`.
+struct Linked(Fixture);
+
+impl Linked {
+    fn follow(path: &RepoPath) -> RepoPath {
+        let text = path.to_string();
+        text.strip_prefix("shop/overlays").map_or_else(|| path.clone(), |rest| self::path(&format!("layers{rest}")))
+    }
+}
+
+impl Tree for Linked {
+    fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, TreeError> {
+        self.0.kind(&Self::follow(path))
+    }
+
+    fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
+        self.0.read(&Self::follow(path))
+    }
+
+    fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError> {
+        self.0.list(&Self::follow(path))
+    }
+
+    fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+        self.0.id(&Self::follow(path))
+    }
+
+    fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
+        Ok(self.0.kind(&Self::follow(path))?.map(|_| Self::follow(path)))
+    }
 }

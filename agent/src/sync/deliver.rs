@@ -26,6 +26,8 @@ use crate::state::{self, Sighting, Stage, Suspect, Uid};
 
 /// How long a CustomResourceDefinition may take until its kind is served.
 const ESTABLISH: Duration = Duration::from_secs(30);
+/// How often it is tried to take over what kubectl holds, while others write.
+const ADOPT_TRIES: usize = 5;
 /// How soon to look again for a Namespace or a kind that another app may bring.
 const GROUND: Duration = Duration::from_millis(250);
 
@@ -356,10 +358,39 @@ impl Leader {
             return Ok(Brought::Left);
         }
         let policy = self.policy_of(job, item)?;
-        let known = self.state.borrow().objects.get(&item.wanted.id).map(|record| record.version.to_string());
+        let (known, is_new) = {
+            let state = self.state.borrow();
+            let record = state.objects.get(&item.wanted.id);
+            (record.map(|record| record.version.to_string()), record.is_none_or(|record| !record.baseline.is_known()))
+        };
         let replace = job.object(item).annotation(api::REPLACE_ANNOTATION) == Some(api::ALLOW);
         let applying = Applying { replace, applyset: &self.mark.applyset, known: known.as_deref(), ..Applying::default() };
-        Ok(Brought::Applied(self.apply_but(&policy, &resource, &body, &applying).await?, hash))
+        let applied = self.apply_but(&policy, &resource, &body, &applying).await?;
+        let applied =
+            if is_new && applied.change != Change::Created { self.adopt(&policy, &resource, &body, applied).await? } else { applied };
+        Ok(Brought::Applied(applied, hash))
+    }
+
+    /// An object that was there before us may be one that `kubectl apply` made: what that holds is ours from now on.
+    async fn adopt(&self, policy: &Policy, resource: &Resource, body: &Value, applied: Applied) -> Result<Applied, Refusal> {
+        let text = |field: &str| body["metadata"][field].as_str().unwrap_or_default();
+        let (id, mut live) = (resource.id(text("namespace"), text("name")), Some(applied.live.clone()));
+        for _ in 0..ADOPT_TRIES {
+            let Some(patch) = live.as_ref().and_then(drift::adoption) else { return Ok(applied) };
+            match self.hands.repair(resource, &id, &patch).await {
+                Ok(_) => {
+                    tracing::info!(sync = %self.name, object = %id, "Adopted: what kubectl apply held is held by Git from now on.");
+                    let again =
+                        self.apply_but(policy, resource, body, &Applying { applyset: &self.mark.applyset, ..Applying::default() }).await?;
+                    return Ok(Applied { change: applied.change, conflicts: applied.conflicts, ..again });
+                }
+                // A controller writes a status meanwhile.
+                Err(refusal) => tracing::debug!(sync = %self.name, object = %id, %refusal, "Could not be adopted yet."),
+            }
+            live = self.hands.get(resource, &id).await?;
+        }
+        tracing::warn!(sync = %self.name, object = %id, "What kubectl apply holds of this object could not be taken over; what Git drops of it will stay.");
+        Ok(applied)
     }
 
     /// What is applied for an object, and how it is addressed.
