@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use harness::{Cluster as Server, ClusterOptions, Result, Trouble, ground, until};
+use jiff::Timestamp;
 use kube::CustomResourceExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll::api::{Sync, SyncStatus};
@@ -323,7 +324,7 @@ async fn await_seen(seen: &mut mpsc::Receiver<Seen>, what: &str, wanted: impl Fn
 }
 
 fn is_object(seen: &Seen, name: &str, current: bool) -> bool {
-    matches!(seen, Seen::Object(record, _) if record.id.name == name && record.health.is_current() == current)
+    matches!(seen, Seen::Object(sight) if sight.glance.name == name && sight.health(Timestamp::now()).is_current() == current)
 }
 
 #[tokio::test]
@@ -340,7 +341,7 @@ async fn a_watch_tells_what_is_there_what_changes_and_what_is_gone() -> Result {
     let applied = place.apply(&config_map("after", "1")).await?;
     let told = await_seen(&mut seen, "a new object", |seen| is_object(seen, "after", true)).await?;
     assert!(
-        matches!(told.last(), Some(Seen::Object(record, _)) if record.resource_version == applied.resource_version && record.app == "shop")
+        matches!(told.last(), Some(Seen::Object(sight)) if sight.glance.version == applied.resource_version && sight.glance.app == "shop")
     );
     place.delete(&kinds[0], "before").await?;
     await_seen(&mut seen, "a deletion", |seen| matches!(seen, Seen::Deleted(record) if record.id.name == "before")).await?;
@@ -537,7 +538,7 @@ async fn a_server_that_can_not_stream_its_state_is_read_in_pages() -> Result {
     let mut watches = Watches::new(place.cluster.clone(), place.mark.applyset.clone(), listener);
     watches.cover(std::slice::from_ref(&maps));
     let told = await_seen(&mut seen, "the state", |seen| matches!(seen, Seen::Whole(_))).await?;
-    assert_eq!(told.iter().filter(|seen| matches!(seen, Seen::Object(record, _) if record.health.is_current())).count(), 260);
+    assert_eq!(told.iter().filter(|seen| matches!(seen, Seen::Object(sight) if sight.health(Timestamp::now()).is_current())).count(), 260);
     place.apply(&config_map("after", "1")).await?;
     await_seen(&mut seen, "what comes after", |seen| is_object(seen, "after", true)).await?;
     Ok(())

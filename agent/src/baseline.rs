@@ -36,8 +36,8 @@ pub struct Baselines(BTreeMap<u64, Baseline>);
 
 impl Baselines {
     /// Of these objects; what is not known is left out.
-    pub fn new<'a>(objects: impl Iterator<Item = (&'a ObjectId, Baseline)>) -> Self {
-        Self(objects.filter(|(_, baseline)| baseline.is_known()).map(|(id, baseline)| (key(id), baseline)).take(MOST).collect())
+    pub fn new(objects: impl Iterator<Item = (ObjectId, Baseline)>) -> Self {
+        Self(objects.filter(|(_, baseline)| baseline.is_known()).map(|(id, baseline)| (key(&id), baseline)).take(MOST).collect())
     }
 
     /// What is known of an object.
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_again() {
         let objects = [(id("a"), Baseline { body: 1, live: 2 }), (id("b"), Baseline { body: 3, live: 4 }), (id("c"), Baseline::default())];
-        let kept = Baselines::new(objects.iter().map(|(id, baseline)| (id, *baseline)));
+        let kept = Baselines::new(objects.iter().cloned());
         let read = Baselines::decode(&kept.encode());
         assert_eq!(read, kept);
         assert_eq!((read.get(&id("b")), read.get(&id("c")).is_known()), (Baseline { body: 3, live: 4 }, false));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_or_from_another_version_is_nothing() {
-        let whole = Baselines::new([(&id("a"), Baseline { body: 1, live: 2 })].into_iter()).encode();
+        let whole = Baselines::new([(id("a"), Baseline { body: 1, live: 2 })].into_iter()).encode();
         assert!(Baselines::decode(&whole[..20]).is_empty());
         assert!(Baselines::decode(b"plimbl99aaaaaaaaaaaaaaaaaaaaaaaa").is_empty());
         assert!(Baselines::decode(b"").is_empty());

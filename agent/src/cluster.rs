@@ -2,7 +2,7 @@
 //!
 //! - `wire`: one request, bounded; `refusal`: what a "no" means; `discovery`: how a kind is addressed
 //! - `body`, `apply`, `delete`: one object
-//! - `stream`, `watch`: what is ours, as it is and as it changes, object by object
+//! - `stream`, `glance`, `watch`: what is ours, as it is and as it changes, object by object
 //! - `baselines`: what is kept for the next process
 //! - `lease`: who of several agents writes
 //! - `first`, `syncs`, `events`, `facts`: the Sync, as it is installed and as it is, what `kubectl describe` shows, and what the cluster is
@@ -25,6 +25,7 @@ mod discovery;
 mod events;
 mod facts;
 mod first;
+mod glance;
 pub mod lease;
 mod pods;
 mod refusal;
@@ -39,9 +40,10 @@ pub use delete::{Deleted, Deletion, Propagation};
 pub use discovery::Resource;
 pub use events::{Event, Events, Regarding, Tone};
 pub use facts::SecretData;
+pub use glance::Glance;
 pub use refusal::{Conflict, Fault, Refusal};
 pub use syncs::SyncSeen;
-pub use watch::{Owned, Record, Seen, Watches};
+pub use watch::{Owned, Record, Seen, Sight, Watches};
 
 use discovery::Discovery;
 use lease::Fence;

@@ -14,11 +14,13 @@ use overlays::yaml::Mark;
 use crate::api::ClusterSpec;
 use crate::facts::Facts;
 
+mod choices;
 mod file;
 mod glob;
 pub mod layers;
 mod order;
 
+pub use choices::Choices;
 pub use layers::{Layer, LayerKind, Root};
 
 /// The name of the fleet file.
@@ -150,7 +152,11 @@ impl Fleet {
     /// The apps for the cluster with these facts (what the fleet file says of it is taken into account), each after those that it depends
     /// on, and what is wrong with the others. While anything is wrong, nothing may be pruned.
     pub fn apps(&self, tree: &dyn Tree, facts: &Facts) -> (Vec<App>, Vec<AppError>) {
-        let facts = self.facts(facts);
+        self.apps_again(tree, facts, &mut Choices::default())
+    }
+
+    /// The same, where something is known of an earlier revision.
+    pub fn apps_again(&self, tree: &dyn Tree, facts: &Facts, choices: &mut Choices) -> (Vec<App>, Vec<AppError>) {
         let (listed, mut errors) = self.listed(tree);
         let refused = errors.iter().filter_map(|error| error.app.clone());
         let names: BTreeSet<String> = listed.iter().map(|app| app.name.clone()).chain(refused).collect();
@@ -159,9 +165,10 @@ impl Fleet {
         let known: Vec<_> = listed.iter().filter(|app| app.unknown_dependency(&names).is_none()).collect();
         let (ordered, cycles) = order::order(&known);
         errors.extend(cycles);
+        choices.begin(&self.facts(facts), &self.layers, listed.iter().map(|app| &app.path));
         let mut apps = Vec::new();
         for app in ordered {
-            match self.app(tree, app, &facts) {
+            match self.app(tree, app, choices) {
                 Ok(app) => apps.push(app),
                 Err(error) => errors.push(app.refused(error)),
             }
@@ -169,8 +176,8 @@ impl Fleet {
         (apps, errors)
     }
 
-    fn app(&self, tree: &dyn Tree, listed: &Listed<'_>, facts: &Facts) -> Result<App, Error> {
-        let chosen = layers::choose(tree, &listed.path, &self.layers, facts)?;
+    fn app(&self, tree: &dyn Tree, listed: &Listed<'_>, choices: &mut Choices) -> Result<App, Error> {
+        let chosen = choices.choose(tree, &listed.path)?;
         Ok(App {
             name: listed.name.clone(),
             path: listed.path.clone(),

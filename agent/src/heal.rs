@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use overlays::Rendered;
 use overlays::object::ObjectId;
-use overlays::{Cache, Rendered};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -19,7 +19,7 @@ use crate::drift::{self, Author, Difference, Mode, Policy};
 use crate::plan::{Plan, Wanted, Word};
 use crate::state::{Audit, Drift, Fate, Suspect};
 use crate::sync::deliver::{Item, Job};
-use crate::sync::{Error, Leader, Note, blocking};
+use crate::sync::{Error, Leader, Note};
 
 /// How often entries that are to go are tried to be taken off while others write.
 const TIDY_TRIES: usize = 8;
@@ -95,17 +95,11 @@ impl Leader {
     /// An app as the live revision has it; none if it has no such app, why in words if it can't be rendered.
     async fn rendered(&self, app: &str) -> Result<Option<Result<Rendered, String>>, Error> {
         let Some((revision, app)) = self.live_app(app) else { return Ok(None) };
-        let (source, cache) = (self.source.borrow().clone(), self.cache.borrow_mut().take());
-        let mut cache = cache.unwrap_or_else(|| Cache::with_limit(crate::sync::KEPT_BLOBS));
         self.metrics.rendered();
-        let (rendered, cache) = blocking(move || {
-            let rendered = source.tree(&revision).map(|tree| crate::sync::render(&app, &*tree, &overlays::Options::default(), &mut cache));
-            (rendered, cache)
-        })
-        .await?;
-        self.cache.borrow_mut().get_or_insert(cache);
+        let workshop = self.workshop(&revision).await?;
+        let rendered = workshop.run(move |tree, cache| crate::sync::render(&app, tree, &overlays::Options::default(), cache)).await?;
         let first = |errors: overlays::Errors| errors.0.first().map(ToString::to_string).unwrap_or_default();
-        Ok(Some(rendered?.map_err(first)))
+        Ok(Some(rendered.map_err(first)))
     }
 
     /// One object. What the API server refuses is tried again later, and told.

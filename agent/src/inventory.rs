@@ -4,6 +4,7 @@
 //! or writes a cluster. The rule that keeps orphans away: the inventory grows before the first apply ([`Inventory::with`]) and shrinks only
 //! for what is confirmed gone ([`Inventory::without`]).
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -106,8 +107,9 @@ impl Inventory {
 
     /// This inventory and these objects too: to be written before the first of them is applied.
     #[must_use]
-    pub fn with<'a>(mut self, members: impl IntoIterator<Item = &'a ObjectId>) -> Self {
+    pub fn with(mut self, members: impl IntoIterator<Item = impl Borrow<ObjectId>>) -> Self {
         for id in members {
+            let id = id.borrow();
             self.kinds.insert(GroupKind::of(id));
             if !id.namespace.is_empty() {
                 self.namespaces.insert(id.namespace.clone());
@@ -119,8 +121,12 @@ impl Inventory {
     /// This inventory after `gone` were confirmed gone and `left` are the members that are left (owned or wanted). A kind or namespace
     /// that nobody confirmed stays, though nothing is known in it.
     #[must_use]
-    pub fn without<'a>(mut self, gone: impl IntoIterator<Item = &'a ObjectId>, left: impl IntoIterator<Item = &'a ObjectId>) -> Self {
-        let (gone, left) = (Self::of(gone), Self::of(left));
+    pub fn without<'a>(
+        mut self,
+        gone: impl IntoIterator<Item = &'a ObjectId>,
+        left: impl IntoIterator<Item = impl Borrow<ObjectId>>,
+    ) -> Self {
+        let (gone, left) = (Self::of(gone), Self::default().with(left));
         self.kinds.retain(|kind| left.kinds.contains(kind) || !gone.kinds.contains(kind));
         self.namespaces.retain(|namespace| left.namespaces.contains(namespace) || !gone.namespaces.contains(namespace));
         self

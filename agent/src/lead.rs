@@ -24,7 +24,7 @@ use crate::api::{self, ClusterSpec, Sync};
 use crate::baseline::Baselines;
 use crate::bases::{Bases, Permit};
 use crate::cluster::lease::Fence;
-use crate::cluster::{Cluster, Mark, Record, Refusal, Resource, Seen, Watches};
+use crate::cluster::{Cluster, Mark, Record, Refusal, Resource, Seen, Sight, Watches};
 use crate::drift::{self, Freeze, Policy};
 use crate::facts::{self, Facts};
 use crate::forge::{Access, Credential};
@@ -34,7 +34,7 @@ use crate::queue::Cause;
 use crate::secret::{SafeUrl, Secret};
 use crate::server::{HookForge, HookSecret};
 use crate::source::Source;
-use crate::state::{Sighting, State};
+use crate::state::{Sighting, State, Uid};
 use crate::status::Teller;
 use crate::sync::{self, Leader};
 use crate::{config, dev, report};
@@ -53,6 +53,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BETWEEN_INQUIRIES: Duration = Duration::from_millis(250);
 /// How long baselines that have changed wait to be kept: what changes together is written once.
 const KEEP: Duration = Duration::from_secs(10);
+/// How long the files of the live revision stay open after something was rendered: one object that was changed is seldom the only one.
+const CLOSE: Duration = Duration::from_secs(10);
 /// How long to wait before what could not be kept is tried again.
 const KEEP_AGAIN: Duration = Duration::from_secs(60);
 /// Longer than anything is waited for by time alone.
@@ -172,11 +174,12 @@ fn sighting(record: Record) -> Sighting {
     Sighting {
         version: record.resource_version.parse().unwrap_or_default(),
         id: record.id,
-        uid: record.uid,
+        uid: Uid::from(&*record.uid),
         app: record.app,
         generation: record.generation,
         health: record.health,
         print: record.print,
+        raw: record.raw,
     }
 }
 
@@ -254,7 +257,8 @@ impl Agent {
             flight,
             gate,
             pen: tokio::sync::Mutex::default(),
-            cache: RefCell::default(),
+            shop: RefCell::default(),
+            choices: RefCell::default(),
             live: RefCell::default(),
             healing: RefCell::default(),
             policy,
@@ -408,6 +412,8 @@ struct Helm<'a> {
     keeping: Option<LocalBoxFuture<'a, Result<(), Refusal>>>,
     /// When that is to be done; none while nothing has changed.
     keep_at: Option<Instant>,
+    /// When the files of the revision are to be closed; none while they are, or are worked with.
+    close_at: Option<Instant>,
     /// What made us look at the repository.
     woken_by: Cause,
     next_poll: Instant,
@@ -423,7 +429,7 @@ struct Helm<'a> {
     /// Since when the repository can't be read.
     unread_since: Option<Instant>,
     /// Kinds that are being told from the beginning, and what was there before and has not been told yet.
-    listing: HashMap<Resource, BTreeMap<ObjectId, Box<str>>>,
+    listing: HashMap<Resource, BTreeMap<ObjectId, Uid>>,
 }
 
 impl Led {
@@ -565,6 +571,7 @@ impl<'a> Helm<'a> {
             heals: FuturesUnordered::new(),
             keeping: None,
             keep_at: None,
+            close_at: None,
             woken_by: Cause::Start,
             next_poll: now,
             next_resync: led.times.resync.map(|every| now + every),
@@ -595,6 +602,7 @@ impl<'a> Helm<'a> {
         self.heal();
         self.audit(now);
         self.keep(now);
+        self.close(now);
     }
 
     /// Notices that a time in which nothing may be changed begins or ends. What was only told till then is healed at its end.
@@ -651,6 +659,16 @@ impl<'a> Helm<'a> {
         }
     }
 
+    /// Closes the files of the revision a while after they were needed last.
+    fn close(&mut self, now: Instant) {
+        if self.sync.is_some() || !self.heals.is_empty() {
+            self.close_at = Some(now + CLOSE);
+        } else if self.close_at.is_some_and(|time| now >= time) {
+            self.close_at = None;
+            self.led.leader.close_files();
+        }
+    }
+
     fn kept(&mut self, kept: &Result<(), Refusal>) {
         if let Err(refusal) = kept {
             tracing::warn!(sync = %self.led.key, %refusal, "Could not keep what was applied; after a restart each object will be looked at once.");
@@ -701,7 +719,7 @@ impl<'a> Helm<'a> {
         let at = |time: Timestamp| Instant::now() + Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
         let heal = state.next_heal(|app| self.led.leader.healing.borrow().contains(app)).map(at);
         let freeze = self.led.leader.freeze.next_change(Timestamp::now()).map(at);
-        let times = [poll, self.next_resync, self.next_audit, self.keep_at, retry.filter(|_| !self.quiet), heal, freeze];
+        let times = [poll, self.next_resync, self.next_audit, self.keep_at, self.close_at, retry.filter(|_| !self.quiet), heal, freeze];
         times.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + LONG)
     }
 
@@ -718,19 +736,38 @@ impl<'a> Helm<'a> {
                 let before = leader.state.borrow().present(&kind.group, &kind.kind);
                 self.listing.insert(kind, before);
             }
-            Seen::Object(record, text) => {
-                self.listing.values_mut().for_each(|missing| _ = missing.remove(&record.id));
-                if !leader.state.borrow_mut().seen(sighting(record), Some(text), Timestamp::now()) {
+            Seen::Object(sight) => {
+                if !self.look(sight) {
                     return false;
                 }
             }
-            Seen::Deleted(record) => leader.is_gone(&record.id, &record.uid),
+            Seen::Deleted(record) => leader.is_gone(&record.id, &Uid::from(&*record.uid)),
             Seen::Whole(kind) => self.whole(&kind),
             Seen::Blind(kind, refusal) => self.blind(&kind, &refusal),
             Seen::Redefined(_) => {}
         }
         leader.changed.notify_waiters();
         true
+    }
+
+    /// An object was seen. Returns whether anything may follow from it.
+    fn look(&mut self, sight: Sight) -> bool {
+        let (id, now) = (sight.id(), Timestamp::now());
+        self.listing.values_mut().for_each(|missing| _ = missing.remove(&id));
+        let mut state = self.led.leader.state.borrow_mut();
+        let version = sight.glance.version.parse().unwrap_or_default();
+        // Most events are of a controller that has written a status.
+        if state.is_settled(&id, &sight.glance.uid, version, sight.glance.raw) {
+            return state.fares(&id, version, sight.glance.generation, sight.health(now));
+        }
+        match sight.record(now) {
+            Ok(record) => state.seen(sighting(record), Some(sight.text), now),
+            Err(refusal) => {
+                drop(state);
+                self.blind(&sight.kind, &refusal);
+                true
+            }
+        }
     }
 
     /// A kind was told from the beginning to the end: what was there before and was not told does not exist.

@@ -5,6 +5,7 @@
 mod drifts;
 mod objects;
 mod suspects;
+mod uid;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -23,8 +24,9 @@ use crate::pods::{Ailment, Inquiry, is_workload};
 use crate::report::{Failure, Held, Progress, Report, State as Verdict};
 
 pub use drifts::{Drift, Drifts, Fate};
-pub use objects::{Objects, Record, Wanted};
+pub use objects::{Count, Objects, Record, Wanted};
 pub use suspects::{Suspect, Suspects};
+pub use uid::Uid;
 
 /// How many apps the Sync's status lists.
 const LISTED_APPS: usize = 200;
@@ -153,7 +155,7 @@ pub struct Sighting {
     /// The object.
     pub id: ObjectId,
     /// Its uid.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resourceVersion.
     pub version: u64,
     /// Counts the changes of its spec; 0 for kinds that don't.
@@ -164,6 +166,8 @@ pub struct Sighting {
     pub health: Health,
     /// Our fields in it.
     pub print: Print,
+    /// The raw hash; 0 where it is not known.
+    pub raw: u64,
 }
 
 impl State {
@@ -174,6 +178,7 @@ impl State {
             (self.started, self.took, self.applied_at) = (now, None, None);
         }
         (self.commit, self.short, self.syncing) = (commit.to_owned(), short.to_owned(), true);
+        self.objects.forget_files();
         for app in self.apps.values_mut() {
             (app.changed, app.deleted, app.conflicts) = (0, 0, 0);
         }
@@ -194,17 +199,16 @@ impl State {
         self.objects.disown(name);
         for (id, origin) in ids {
             let kept = self.kept.get(&id);
-            let record = self.objects.assign(&id, name);
-            (record.wanted, record.origin) = (Wanted::Pending, Some(origin));
+            let record = self.objects.ask_for(&id, name, &origin);
             // What was there before this process began and is no more was deleted meanwhile.
-            if record.uid.is_empty() && !record.baseline.is_known() {
+            if !record.uid.is_known() && !record.baseline.is_known() {
                 record.baseline = kept;
             }
         }
         for (id, record) in self.objects.of_app(name) {
             if record.wanted == Wanted::No {
-                self.suspects.remove(id);
-                self.drifts.forget(id);
+                self.suspects.remove(&id);
+                self.drifts.forget(&id);
             }
         }
         self.objects.forget_ghosts(name);
@@ -221,7 +225,7 @@ impl State {
         let suspect = self.suspects.remove(&live.id);
         let (id, version, hash) = (live.id.clone(), live.version, live.print.hash);
         // The event of our own write may have come before its answer, and others after it.
-        if *record.uid != *live.uid || live.version >= record.version {
+        if record.uid != live.uid || live.version >= record.version {
             self.note(live);
         }
         let suspect = suspect?;
@@ -252,7 +256,7 @@ impl State {
     pub fn stands(&mut self, id: &ObjectId, now: Timestamp) -> bool {
         let Some(record) = self.objects.get_mut(id).filter(|record| record.health != Health::Terminating) else { return false };
         record.wanted = Wanted::Applied;
-        let exists = !record.uid.is_empty();
+        let exists = record.uid.is_known();
         if !exists {
             record.health = Health::NotFound;
         }
@@ -281,7 +285,7 @@ impl State {
             return false;
         }
         match self.objects.get(&seen.id) {
-            Some(record) if *record.uid == *seen.uid && seen.version < record.version => return self.overlooked(&seen, text),
+            Some(record) if record.uid == seen.uid && seen.version < record.version => return self.overlooked(&seen, text),
             Some(record) if !record.app().is_empty() => {}
             _ => _ = self.objects.assign(&seen.id, &seen.app),
         }
@@ -293,6 +297,34 @@ impl State {
         let before = self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()));
         self.note(seen);
         suspect || before != self.objects.get(&id).map(|record| (record.uid.clone(), record.health.clone()))
+    }
+
+    /// Whether an object is as it was applied, was last seen with this raw hash, and nothing is to be told of it: then an event with the same
+    /// raw hash says no more than how it fares.
+    pub fn is_settled(&self, id: &ObjectId, uid: &str, version: u64, raw: u64) -> bool {
+        let settled = |record: &Record| {
+            record.raw == raw
+                && raw != 0
+                && record.uid == Uid::from(uid)
+                && record.version <= version
+                && record.is_applied()
+                && record.is_as_applied()
+        };
+        self.objects.get(id).is_some_and(settled) && !self.suspects.has(id) && !self.drifts.has(id)
+    }
+
+    /// The watch saw how a settled object fares. Returns whether that is news to anybody.
+    pub fn fares(&mut self, id: &ObjectId, version: u64, generation: i64, health: Health) -> bool {
+        let Some(record) = self.objects.get_mut(id) else { return false };
+        record.watched = version;
+        if record.health == health && !self.inquiries.contains_key(id) {
+            record.version = version;
+            return false;
+        }
+        let before = record.health.clone();
+        let (uid, raw, print) = (record.uid.clone(), record.raw, Print { hash: record.live, entry: Entry::Ours });
+        self.note(Sighting { id: id.clone(), uid, version, generation, health, print, raw, ..Sighting::default() });
+        self.objects.get(id).is_some_and(|record| record.health != before)
     }
 
     /// The answer to our apply was faster than the event of what it has overwritten: that is still to be told. Returns whether there is such.
@@ -356,19 +388,10 @@ impl State {
     /// An object of which all seems to be well: its app and its id. `random`, from 0 to 1, chooses which.
     pub fn to_audit(&self, random: f64) -> Option<(String, ObjectId)> {
         let settled = |app: &str| self.apps.get(app).is_some_and(|app| app.stage == Stage::Delivered && app.failures.is_empty());
+        let well = |record: &Record| record.is_applied() && record.is_as_applied() && settled(record.app());
         let quiet = |id: &ObjectId| !self.suspects.has(id) && !self.drifts.has(id);
-        let well =
-            |(id, record): &(&ObjectId, &Record)| record.is_applied() && record.is_as_applied() && quiet(id) && settled(record.app());
-        let count = self.objects.iter().filter(well).count();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a place in a list of objects"
-        )]
-        let place = (count as f64 * random.clamp(0.0, 1.0)) as usize;
-        let (id, record) = self.objects.iter().filter(well).nth(place.min(count.saturating_sub(1)))?;
-        Some((record.app().to_string(), id.clone()))
+        let (id, record) = self.objects.from(random, well).find(|(id, _)| quiet(id))?;
+        Some((record.app().to_string(), id))
     }
 
     /// What an audit comes to: an apply on an object at this resourceVersion would give it this projection hash.
@@ -396,15 +419,17 @@ impl State {
         let Some(record) = self.objects.get_mut(&live.id) else { return };
         if !is_workload(&live.id) || !matches!(live.health, Health::InProgress(_) | Health::Failed(_)) {
             self.inquiries.remove(&live.id);
-            (record.uid, record.version, record.health, record.live) = (live.uid.into(), live.version, live.health, live.print.hash);
+            (record.version, record.health, record.live, record.raw) = (live.version, live.health, live.print.hash, live.raw);
+            record.uid = live.uid;
             return;
         }
-        if *record.uid != *live.uid {
+        if record.uid != live.uid {
             self.inquiries.remove(&live.id);
         }
         let inquiry = self.inquiries.entry(live.id).or_insert_with(|| Inquiry::new(live.generation, live.health.clone()));
         inquiry.seen(live.generation, live.health);
-        (record.uid, record.version, record.health, record.live) = (live.uid.into(), live.version, inquiry.health(), live.print.hash);
+        (record.version, record.health, record.live, record.raw) = (live.version, inquiry.health(), live.print.hash, live.raw);
+        record.uid = live.uid;
     }
 
     /// The workload whose Pods are to be asked for next, and when: of those that are applied and not healthy.
@@ -425,9 +450,9 @@ impl State {
     }
 
     /// An object is confirmed gone. Returns whether Git asks for it, so that it must be made again.
-    pub fn gone(&mut self, id: &ObjectId, uid: &str, now: Timestamp) -> bool {
+    pub fn gone(&mut self, id: &ObjectId, uid: &Uid, now: Timestamp) -> bool {
         let Some(record) = self.objects.get_mut(id) else { return false };
-        if !uid.is_empty() && !record.uid.is_empty() && *record.uid != *uid {
+        if uid.is_known() && record.uid.is_known() && record.uid != *uid {
             return false; // The one that went was an earlier bearer of the name.
         }
         self.inquiries.remove(id);
@@ -436,8 +461,8 @@ impl State {
                 self.objects.remove(id);
                 false
             }
-            Wanted::Applied if !record.uid.is_empty() => {
-                (record.health, record.uid, record.live) = (Health::NotFound, Box::default(), 0);
+            Wanted::Applied if record.uid.is_known() => {
+                (record.health, record.uid, record.live) = (Health::NotFound, Uid::Unknown, 0);
                 let version = record.version;
                 let not_before = self.fights.of(id, now).map_or(now, |fight| fight.until);
                 self.suspects.add(id, Suspect { not_before, ..Suspect::unseen(version, false, now) });
@@ -468,7 +493,7 @@ impl State {
         let told: Vec<ObjectId> = self.drifts.ids().cloned().collect();
         for id in told {
             let Some(record) = self.objects.get(&id) else { continue };
-            self.suspects.insert(id, Suspect::unseen(record.version, !record.uid.is_empty(), now));
+            self.suspects.insert(id, Suspect::unseen(record.version, record.uid.is_known(), now));
         }
     }
 
@@ -478,29 +503,30 @@ impl State {
     }
 
     /// The objects of a kind that the API server is known to have, with their uids.
-    pub fn present(&self, group: &str, kind: &str) -> BTreeMap<ObjectId, Box<str>> {
-        let present = self.objects.of_kind(group, kind).filter(|(_, record)| !record.uid.is_empty());
-        present.map(|(id, record)| (id.clone(), record.uid.clone())).collect()
+    pub fn present(&self, group: &str, kind: &str) -> BTreeMap<ObjectId, Uid> {
+        let present = self.objects.of_kind(group, kind).filter(|(_, record)| record.uid.is_known());
+        present.map(|(id, record)| (id, record.uid.clone())).collect()
     }
 
     /// What an app owns in the cluster.
-    pub fn owned(&self, app: &str) -> impl Iterator<Item = (&ObjectId, &Record)> {
-        self.objects.of_app(app).filter(|(_, record)| !record.uid.is_empty())
+    pub fn owned(&self, app: &str) -> impl Iterator<Item = (ObjectId, &Record)> {
+        self.objects.of_app(app).filter(|(_, record)| record.uid.is_known())
     }
 
     /// The app other than `app` that asks for an object.
-    pub fn claimed(&self, id: &ObjectId, app: &str) -> Option<(Rc<str>, Option<Rc<Origin>>)> {
+    pub fn claimed(&self, id: &ObjectId, app: &str) -> Option<(Rc<str>, Option<Origin>)> {
         let record = self.objects.get(id)?;
-        (record.wanted != Wanted::No && &**record.app() != app).then(|| (record.app().clone(), record.origin.clone()))
+        (record.wanted != Wanted::No && &**record.app() != app).then(|| (record.app().clone(), record.origin()))
     }
 
     /// Whether an app is delivered and every object of it was seen healthy.
     pub fn healthy(&self, app: &str) -> bool {
         let known = self.apps.get(app).is_some_and(|app| app.stage == Stage::Delivered && app.failures.is_empty());
-        known && self.wanted(app).all(|(_, record)| record.wanted == Wanted::Applied && record.health == Health::Current)
+        let all_healthy = |count: Count| count.healthy == count.wanted;
+        known && all_healthy(self.objects.count(app))
     }
 
-    fn wanted(&self, app: &str) -> impl Iterator<Item = (&ObjectId, &Record)> {
+    fn wanted(&self, app: &str) -> impl Iterator<Item = (ObjectId, &Record)> {
         self.objects.of_app(app).filter(|(_, record)| record.wanted != Wanted::No)
     }
 
@@ -508,8 +534,8 @@ impl State {
     pub fn report(&mut self, now: Timestamp) -> Report {
         self.mark_unhealthy(now);
         self.drifts.calm_down(now);
-        let tally = self.tally();
-        let progress = self.progress(tally.waiting);
+        let count = self.objects.counts().fold(Count::default(), |sum, (_, count)| sum.and(count));
+        let progress = self.progress(count.waiting);
         let drifts = self.drifts.worst(now);
         if progress == Progress::Finished && !self.commit.is_empty() {
             self.took.get_or_insert_with(|| since(self.started, now));
@@ -519,13 +545,13 @@ impl State {
             started: self.started,
             took: self.took.unwrap_or_else(|| if self.commit.is_empty() { Duration::ZERO } else { since(self.started, now) }),
             progress,
-            objects: tally.objects,
-            applied: tally.applied,
+            objects: count.wanted,
+            applied: count.applied,
             changed: self.apps.values().map(|app| app.changed).sum(),
             deleted: self.apps.values().map(|app| app.deleted).sum(),
-            healthy: tally.healthy,
-            waiting: tally.first_waiting,
-            waiting_count: tally.waiting,
+            healthy: count.healthy,
+            waiting: self.first_waiting(&count),
+            waiting_count: count.waiting,
             failures: self.failures(now),
             held: self.apps.values().filter_map(|app| app.held.clone()).collect(),
             conflicts: self.apps.values().map(|app| app.conflicts).sum(),
@@ -537,23 +563,16 @@ impl State {
         }
     }
 
-    fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for (id, record) in self.objects.iter().filter(|(_, record)| record.wanted != Wanted::No) {
-            tally.objects += 1;
-            tally.applied += usize::from(record.is_applied());
-            tally.healthy += usize::from(record.is_applied() && record.health.is_current());
-            if record.is_applied() && awaited(&record.health) {
-                tally.waiting += 1;
-                tally.first_waiting.get_or_insert_with(|| (id.clone(), record.health.message().to_owned()));
-            }
-        }
-        tally
+    /// The first object that waits, and what it says.
+    fn first_waiting(&self, count: &Count) -> Option<(ObjectId, String)> {
+        let id = count.first_waiting()?;
+        let message = self.objects.get(&id)?.health.message().to_owned();
+        Some((id, message))
     }
 
     fn progress(&self, waiting: usize) -> Progress {
         let blocked = self.apps.values().any(|app| matches!(app.stage, Stage::Blocked(_)));
-        let moving = self.apps.keys().any(|name| self.is_moving(name));
+        let moving = self.apps.values().any(|app| matches!(app.stage, Stage::Pending | Stage::Applying));
         if (self.syncing && moving) || self.commit.is_empty() {
             Progress::Applying
         } else if self.syncing || blocked || waiting > 0 {
@@ -566,8 +585,7 @@ impl State {
     /// Since when each app that is delivered and not healthy has been so.
     fn mark_unhealthy(&mut self, now: Timestamp) {
         for (name, app) in &mut self.apps {
-            let waits = || self.objects.of_app(name).any(|(_, record)| record.is_applied() && awaited(&record.health));
-            let unhealthy = app.stage == Stage::Delivered && waits();
+            let unhealthy = app.stage == Stage::Delivered && self.objects.count(name).waiting > 0;
             app.unhealthy_since = if unhealthy { app.unhealthy_since.or(Some(now)) } else { None };
         }
     }
@@ -575,21 +593,26 @@ impl State {
     fn failures(&self, now: Timestamp) -> Vec<Failure> {
         let mut failures = self.repository.clone();
         failures.extend(self.apps.values().flat_map(|app| app.failures.iter().cloned()));
-        let begun = |app: &str| self.apps.get(app).and_then(|app| app.unhealthy_since);
-        let judged = |app: &str| self.apps.get(app).is_none_or(|app| !app.fresh);
-        let late = |app: &str| begun(app).is_some_and(|begun| since(begun, now) >= self.timeout);
-        for (id, record) in self.objects.iter().filter(|(_, record)| record.is_applied() && judged(record.app())) {
-            let reason = match &record.health {
-                Health::Failed(message) => message.clone(),
-                health if awaited(health) && late(record.app()) => {
-                    format!("not healthy after {}: {}", minutes(self.timeout), health.message())
-                }
-                _ => continue,
-            };
-            let place = record.origin.as_deref().cloned();
-            failures.push(Failure { app: record.app().to_string(), object: Some(id.clone()), place, reason });
+        for (name, count) in self.objects.counts() {
+            let (fresh, begun) = self.apps.get(name).map(|app| (app.fresh, app.unhealthy_since)).unwrap_or_default();
+            let late = count.waiting > 0 && begun.is_some_and(|begun| since(begun, now) >= self.timeout);
+            if !fresh && (late || count.failed > 0) {
+                failures.extend(self.objects.of_app(name).filter_map(|(id, record)| self.failure(&id, record, late)));
+            }
         }
         failures
+    }
+
+    /// What is wrong with an object of an app that had its time, or has more.
+    fn failure(&self, id: &ObjectId, record: &Record, late: bool) -> Option<Failure> {
+        let reason = match &record.health {
+            _ if !record.is_applied() => return None,
+            Health::Failed(message) => message.clone(),
+            health if late && !health.is_current() => format!("not healthy after {}: {}", minutes(self.timeout), health.message()),
+            _ => return None,
+        };
+        let place = record.origin();
+        Some(Failure { app: record.app().to_string(), object: Some(id.clone()), place, reason })
     }
 
     /// The apps that waited for others and need not any longer.
@@ -611,7 +634,7 @@ impl State {
     pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let timeout = jiff::SignedDuration::try_from(self.timeout).ok()?;
         let unhealthy = self.apps.values().filter_map(|app| app.unhealthy_since?.checked_add(timeout).ok());
-        unhealthy.chain(self.drifts.next_turn(now)).min()
+        unhealthy.chain(self.drifts.next_turn(now)).filter(|time| *time > now).min()
     }
 
     /// The apps as the Sync's status lists them, the worst first.
@@ -622,30 +645,20 @@ impl State {
     }
 
     fn app_status(&self, name: &str, app: &App) -> (u8, AppStatus) {
-        let unhealthy = self.wanted(name).find(|(_, record)| !record.health.is_current());
+        let count = self.objects.count(name);
+        let unhealthy = (count.current < count.wanted).then(|| self.wanted(name).find(|(_, record)| !record.health.is_current())).flatten();
         let (rank, verdict, message) = match self.drifts.of_app(name).filter(|_| app.failures.is_empty() && app.stage == Stage::Delivered) {
             Some(drift) => (0, Verdict::Drifted, drift.words()),
             None => judge(app, unhealthy),
         };
-        let objects = i64::try_from(self.wanted(name).count()).unwrap_or(i64::MAX);
+        let objects = i64::try_from(count.wanted).unwrap_or(i64::MAX);
         let message = crate::report::redact(&message);
         (rank, AppStatus { name: name.to_owned(), state: verdict.as_str().to_owned(), objects, message })
     }
 }
 
-/// The objects that are asked for, counted.
-#[derive(Default)]
-struct Tally {
-    objects: usize,
-    applied: usize,
-    healthy: usize,
-    waiting: usize,
-    /// The first by its id, and what it says.
-    first_waiting: Option<(ObjectId, String)>,
-}
-
 /// How bad an app's state is (0 is worst), the state, and why.
-fn judge(app: &App, unhealthy: Option<(&ObjectId, &Record)>) -> (u8, Verdict, String) {
+fn judge(app: &App, unhealthy: Option<(ObjectId, &Record)>) -> (u8, Verdict, String) {
     if let Some(failure) = app.failures.first() {
         let object = failure.object.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
         return (0, Verdict::Failed, format!("{object}{}", failure.reason));
@@ -662,11 +675,6 @@ fn judge(app: &App, unhealthy: Option<(&ObjectId, &Record)>) -> (u8, Verdict, St
         (Stage::Delivered, Some((id, record))) => (1, Verdict::Waiting, format!("{id}: {}", record.health.message())),
         (Stage::Delivered, None) => (3, Verdict::InSync, String::new()),
     }
-}
-
-/// Whether an object may still become healthy by itself.
-fn awaited(health: &Health) -> bool {
-    !matches!(health, Health::Current | Health::Failed(_))
 }
 
 fn since(begun: Timestamp, now: Timestamp) -> Duration {
@@ -701,12 +709,13 @@ mod tests {
     fn live(name: &str, uid: &str, version: u64, health: Health) -> Sighting {
         Sighting {
             id: id(name),
-            uid: uid.into(),
+            uid: Uid::from(uid),
             version,
             generation: 1,
             app: "shop".into(),
             health,
             print: Print { hash: 1, entry: Entry::Ours },
+            raw: 9,
         }
     }
 
@@ -788,6 +797,22 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_a_settled_object_says_how_it_fares_and_no_other_does() {
+        let settled = |state: &State, version, raw| state.is_settled(&id("a"), "a", version, raw);
+        let mut state = delivered(&[("a", Health::Current)]);
+        assert!(settled(&state, 2, 9) && !settled(&state, 2, 8) && !settled(&state, 0, 9) && !state.is_settled(&id("a"), "b", 2, 9));
+        assert!(!state.fares(&id("a"), 2, 1, Health::Current), "nothing follows from that");
+        assert!(state.fares(&id("a"), 3, 1, waits()) && !state.healthy("shop"));
+        assert_eq!(state.objects.get(&id("a")).unwrap().version, 3);
+        assert!(state.fares(&id("a"), 4, 1, Health::Current) && state.healthy("shop"));
+        state.accuse(&id("a"), at(5));
+        assert!(!settled(&state, 5, 9), "somebody has to look at it");
+        let applied = Sighting { raw: 0, ..live("a", "a", 6, Health::Current) };
+        state.applied(applied, 1);
+        assert!(!settled(&state, 7, 0) && !settled(&state, 7, 9), "the event of our own write has not come yet");
+    }
+
+    #[test]
     fn an_older_event_is_no_news() {
         let mut state = delivered(&[("a", Health::Current)]);
         state.seen(live("a", "a", 9, Health::Current), None, at(0));
@@ -798,15 +823,15 @@ mod tests {
     #[test]
     fn an_object_that_goes_is_made_again_only_if_git_asks_for_it() {
         let mut state = delivered(&[("a", Health::Current)]);
-        assert!(!state.gone(&id("a"), "another", at(0)), "the one that went was an earlier bearer of the name");
+        assert!(!state.gone(&id("a"), &Uid::from("another"), at(0)), "the one that went was an earlier bearer of the name");
         assert!(state.healthy("shop"));
-        assert!(state.gone(&id("a"), "a", at(0)));
+        assert!(state.gone(&id("a"), &Uid::from("a"), at(0)));
         assert!(state.suspects.has(&id("a")) && !state.healthy("shop"));
-        assert!(!state.gone(&id("a"), "a", at(0)), "it is on its way already");
+        assert!(!state.gone(&id("a"), &Uid::from("a"), at(0)), "it is on its way already");
         state.applied(live("a", "b", 2, Health::Current), 1);
         state.asks_for("shop", std::iter::empty());
-        assert!(!state.gone(&id("a"), "b", at(0)));
-        assert!(state.objects.get(&id("a")).is_none() && !state.gone(&id("a"), "b", at(0)));
+        assert!(!state.gone(&id("a"), &Uid::from("b"), at(0)));
+        assert!(state.objects.get(&id("a")).is_none() && !state.gone(&id("a"), &Uid::from("b"), at(0)));
     }
 
     #[test]
@@ -816,7 +841,7 @@ mod tests {
         let owned = |state: &State| state.owned("shop").map(|(id, _)| id.name.clone()).collect::<Vec<_>>().join(" ");
         assert_eq!(owned(&state), "a b", "c was never made");
         assert_eq!(state.report(at(1)).objects, 2, "b is not asked for");
-        state.gone(&id("b"), "b", at(0));
+        state.gone(&id("b"), &Uid::from("b"), at(0));
         assert_eq!(owned(&state), "a");
         state.asks_for("shop", [(id("a"), Rc::default())].into_iter());
         assert!(state.objects.get(&id("c")).is_none(), "what was never made leaves no trace");
@@ -843,6 +868,7 @@ mod tests {
         assert_eq!(state.next_deadline(at(0)), Some(at(310)));
         assert_eq!(state.report(at(309)).failures, []);
         assert_eq!(state.report(at(310)).failures[0].reason, "not healthy after 5 min: 0 of 1 replicas available");
+        assert_eq!(state.next_deadline(at(310)), None, "what has passed is not waited for");
         state.seen(live("a", "a", 2, Health::Current), None, at(0));
         assert_eq!((state.report(at(311)).failures, state.next_deadline(at(0))), (vec![], None));
     }

@@ -6,11 +6,12 @@
 mod bases;
 pub(crate) mod deliver;
 mod prune;
+mod workshop;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use overlays::object::ObjectId;
@@ -23,7 +24,7 @@ use crate::api;
 use crate::cluster::{self, Cluster, Mark, Refusal, Resource};
 use crate::drift::{Freeze, Policy};
 use crate::facts::Facts;
-use crate::fleet::{self, App, AppError, Root};
+use crate::fleet::{self, App, AppError, Choices, Root};
 use crate::git::{self, CommitId, Reference, Revision};
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ use crate::queue::Cause;
 use crate::report::Failure;
 use crate::source::Source;
 use crate::state::{Stage, State};
+use workshop::{Shop, Workshop};
 
 /// How many requests for objects are under way at once: the knee of an API server on two cores (reference: more only adds latency).
 const IN_FLIGHT: usize = 16;
@@ -92,9 +94,6 @@ impl From<Refusal> for Error {
     }
 }
 
-/// A revision's files and the blobs that were parsed already; rendering runs on a thread of its own.
-type Workshop = Arc<Mutex<(Box<dyn Tree>, Cache)>>;
-
 /// The one process that writes for a Sync.
 pub struct Leader {
     /// The Sync as it was when this leader began; a changed one gets a new leader.
@@ -135,8 +134,10 @@ pub struct Leader {
     pub gate: Semaphore,
     /// The inventory is written by one at a time.
     pub pen: tokio::sync::Mutex<()>,
-    /// Blobs that were parsed in earlier syncs.
-    pub cache: RefCell<Option<Cache>>,
+    /// The files of a revision, and what was parsed of them.
+    pub(crate) shop: RefCell<Shop>,
+    /// What was chosen for the apps of the last revision.
+    pub choices: RefCell<Choices>,
     /// What is live, or on its way: what an object is healed to.
     pub live: RefCell<Option<Live>>,
     /// Apps of which objects are being healed; none of them is brought meanwhile.
@@ -202,24 +203,25 @@ impl Leader {
             self.prune_all(&course, prunes).await?;
             self.shrink_inventory().await?;
         }
-        self.arrive(course);
+        self.arrive();
         Ok(())
     }
     /// Finds the apps of the revision, and which of them have something to do.
     async fn survey(&self, revision: &Revision, cause: Cause) -> Result<Course, Error> {
-        let (source, facts, spec, revision) = (self.source.borrow().clone(), self.facts.clone(), self.sync.spec.clone(), revision.clone());
-        let (tree, fleet) = blocking(move || {
-            let tree = source.tree(&revision)?;
-            let fleet = read_fleet(&*tree, &spec).map(|fleet| (fleet.apps(&*tree, &facts), fleet.prune()));
-            Ok::<_, git::Error>((tree, fleet))
+        let (source, facts, spec, wanted) = (self.source.borrow().clone(), self.facts.clone(), self.sync.spec.clone(), revision.clone());
+        let mut choices = self.choices.take();
+        let (tree, fleet, choices) = blocking(move || {
+            let tree = source.tree(&wanted)?;
+            let fleet = read_fleet(&*tree, &spec).map(|fleet| (fleet.apps_again(&*tree, &facts, &mut choices), fleet.prune()));
+            Ok::<_, git::Error>((tree, fleet, choices))
         })
         .await??;
+        self.choices.replace(choices);
         let (apps, errors, prune_allowed) = match fleet {
             Ok(((apps, errors), prune_allowed)) => (apps, errors, prune_allowed),
             Err(errors) => (Vec::new(), errors.0.into_iter().map(|error| AppError { app: None, error }).collect(), false),
         };
-        let cache = self.cache.borrow_mut().take().unwrap_or_else(|| Cache::with_limit(KEPT_BLOBS));
-        let workshop = Arc::new(Mutex::new((tree, cache)));
+        let workshop = self.open(revision, tree);
         let legs = self.legs(apps, cause, &workshop).await?;
         Ok(Course {
             workshop,
@@ -234,13 +236,13 @@ impl Leader {
     /// An app is due if its inputs are not those that were applied last, or if it must be put right.
     async fn legs(&self, apps: Vec<App>, cause: Cause, workshop: &Workshop) -> Result<Vec<Leg>, Error> {
         let known: Vec<_> = apps.iter().map(|app| self.applied_inputs(app)).collect();
-        let unchanged = in_shop(workshop, move |tree, _| {
+        let unchanged = workshop.run(move |tree, _| {
             let same = |known: &Option<(overlays::Inputs, Fingerprint)>| {
                 known.as_ref().is_some_and(|(inputs, print)| inputs.fingerprint(tree).is_ok_and(|now| now == *print))
             };
             known.iter().map(same).collect::<Vec<_>>()
-        })
-        .await?;
+        });
+        let unchanged = unchanged.await?;
         let state = self.state.borrow();
         let due = |app: &App, unchanged: bool| match (cause, state.apps.get(&app.name)) {
             (Cause::Resync, _) | (_, None) => true,
@@ -276,11 +278,8 @@ impl Leader {
     fn may_write(&self) -> Result<(), Error> {
         if self.fence.still_held(std::time::Instant::now()) { Ok(()) } else { Err(Error::LeaseLost) }
     }
-    /// Everything that could be done is done; the parsed blobs are kept for the next revision.
-    fn arrive(&self, course: Course) {
-        if let Some(shop) = Arc::into_inner(course.workshop) {
-            *self.cache.borrow_mut() = Some(shop.into_inner().unwrap_or_else(PoisonError::into_inner).1);
-        }
+    /// Everything that could be done is done.
+    fn arrive(&self) {
         self.keep_bases();
         let mut state = self.state.borrow_mut();
         state.syncing = false;
@@ -341,20 +340,6 @@ fn root_text(app: &App) -> String {
         Root::Directory(path) => path.to_string(),
         Root::Stacked { at, kustomization } => format!("{at}\n{kustomization}"),
     }
-}
-
-/// Runs on the thread for rendering with the revision's files and the parsed blobs.
-async fn in_shop<T: Send + 'static>(
-    workshop: &Workshop,
-    work: impl FnOnce(&dyn Tree, &mut Cache) -> T + Send + 'static,
-) -> Result<T, Error> {
-    let workshop = workshop.clone();
-    blocking(move || {
-        let mut shop = workshop.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tree, cache) = &mut *shop;
-        work(&**tree, cache)
-    })
-    .await
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {

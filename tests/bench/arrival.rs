@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use harness::{Cluster, Result, Trouble};
-use kube::api::{DynamicObject, WatchEvent, WatchParams};
+use kube::api::{Request, WatchEvent, WatchParams};
 use serde_json::Value;
+
+/// How long a watch lasts, in seconds; no workload takes longer.
+const LASTS: u32 = 1_800;
 
 /// An object that has arrived.
 #[derive(Clone)]
@@ -29,7 +32,8 @@ impl Arrivals {
         for (api_version, kind) in kinds {
             let (api, seen) = (cluster.api(api_version, kind, namespace).await?, Arc::clone(&seen));
             // From resource version 0: all that is there, then what comes.
-            let events = api.watch(&WatchParams::default().timeout(290), "0").await?.boxed();
+            let request = Request::new(api.resource_url()).watch(&WatchParams::default().timeout(LASTS), "0")?;
+            let events = api.into_client().request_events::<Value>(request).await?.boxed();
             watches.spawn(async move { note(events, &seen).await });
         }
         Ok(Self { seen, _watches: watches })
@@ -70,13 +74,12 @@ impl Arrivals {
     }
 }
 
-async fn note(mut events: futures_util::stream::BoxStream<'_, kube::Result<WatchEvent<DynamicObject>>>, seen: &Mutex<Vec<Arrival>>) {
+async fn note(mut events: futures_util::stream::BoxStream<'_, kube::Result<WatchEvent<Value>>>, seen: &Mutex<Vec<Arrival>>) {
     // A watch that breaks shows as objects that never arrive.
     while let Ok(Some(event)) = events.try_next().await {
         if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
-            let at = Instant::now();
-            let object = Arc::new(serde_json::to_value(object).unwrap_or_default());
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(Arrival { at, object });
+            let arrival = Arrival { at: Instant::now(), object: Arc::new(object) };
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
         }
     }
 }

@@ -17,9 +17,12 @@ use crate::figure::Figure;
 
 /// The names of the workloads.
 pub(crate) const NAMES: [&str; 7] = ["W2", "W3", "W5", "W7", "W8", "W9", "W11"];
+/// The controllers without which no Pod of the agent comes up.
+const CONTROLLERS: [&str; 4] =
+    ["namespace-controller", "serviceaccount-controller", "serviceaccount-token-controller", "daemonset-controller"];
 const APPS: usize = 1_000;
 const OBJECTS: usize = APPS * 10;
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 /// Objects that drift in the storm, and how many a second.
 const DRIFTS: usize = 500;
 const RATE: u64 = 50;
@@ -30,17 +33,15 @@ const FOREIGN: usize = 20_000;
 const OWN: [&str; 4] = ["leases", "syncs", "syncs/status", "events"];
 
 pub(crate) async fn measure(rounds: usize, wants: impl Fn(&str) -> bool) -> Result<Vec<Figure>> {
-    let options = ClusterOptions { audited: true, ..ClusterOptions::default() };
-    let spec = json!({"suspend": true, "poll": "1h"});
-    let mut world = World::of(AGENT).cluster("fra-1", "aws:///eu-central-1a/i-1").cluster_options(options).hook().spec(spec);
-    for (path, text) in cold::files(APPS) {
-        world = world.file(&path, &text);
+    let mut figures = if wants("W2") { cold_alone().await? } else { Vec::new() };
+    if !NAMES.iter().any(|name| *name != "W2" && wants(name)) {
+        return Ok(figures);
     }
-    let world = world.start().await?;
+    let options = ClusterOptions { audited: true, ..ClusterOptions::default() };
+    let world = world(options).await?;
     let site = world.site();
     site.cluster.count_requests_of(SYSTEM, ACCOUNT).await?;
-    let mut figures = first_sync(&world).await?;
-    figures.retain(|_| wants("W2"));
+    first_sync(&world).await?;
     if wants("W7") {
         figures.extend(rest(site).await?);
     }
@@ -62,7 +63,31 @@ pub(crate) async fn measure(rounds: usize, wants: impl Fn(&str) -> bool) -> Resu
     Ok(figures)
 }
 
-async fn first_sync(world: &World) -> Result<Vec<Figure>> {
+async fn world(options: ClusterOptions) -> Result<World> {
+    let spec = json!({"suspend": true, "poll": "1h"});
+    let mut world = World::of(AGENT).cluster("fra-1", "aws:///eu-central-1a/i-1").cluster_options(options).hook().spec(spec);
+    for (path, text) in cold::files(APPS) {
+        world = world.file(&path, &text);
+    }
+    world.start().await
+}
+
+/// A first sync while nobody else works in the cluster: what controllers make of a thousand Deployments and Services takes the API server
+/// longer than what the agent applies.
+async fn cold_alone() -> Result<Vec<Figure>> {
+    let controllers = CONTROLLERS.map(str::to_owned).to_vec();
+    let world = world(ClusterOptions { controllers, ..ClusterOptions::default() }).await?;
+    let took = first_sync(&world).await?;
+    let most = mib(world.site().agent().resident_at_most());
+    let note = format!("{took:.1} s; the API server works for nobody else");
+    Ok(vec![
+        Figure::at_least("W2: cold sync of 10,000 objects in 1,000 apps", OBJECTS as f64 / took, "objects/s", 400.0).noted(note),
+        Figure::at_most("W2: the same: agent RSS at most", most, "MiB", 60.0),
+    ])
+}
+
+/// How long it takes, in seconds.
+async fn first_sync(world: &World) -> Result<f64> {
     let site = world.site();
     let watch = Arrivals::watch(&site.cluster, "bench", &KINDS).await?;
     let start = Instant::now();
@@ -76,8 +101,7 @@ async fn first_sync(world: &World) -> Result<Vec<Figure>> {
     .await?;
     // What is kept for a restart is written ten seconds after the last change.
     tokio::time::sleep(Duration::from_secs(15)).await;
-    let note = format!("{took:.1} s, {:.1} MiB at most", mib(site.agent().resident_at_most()));
-    Ok(vec![Figure::told("W2: cold sync of 10,000 objects in 1,000 apps", OBJECTS as f64 / took, "objects/s").noted(note)])
+    Ok(took)
 }
 
 async fn rest(site: &Site) -> Result<Vec<Figure>> {
@@ -192,18 +216,19 @@ async fn healed(watch: &Arrivals, answered: &HashMap<String, Instant>) -> Result
 }
 
 async fn churn(site: &Site) -> Result<Vec<Figure>> {
-    let ingresses = site.cluster.api("networking.k8s.io/v1", "Ingress", "bench").await?;
+    let deployments = site.cluster.api("apps/v1", "Deployment", "bench").await?;
     let (requests, before) = (object_requests(site)?.len(), cpu(site)?);
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let (end, mut count, mut under_way) = (Instant::now() + CHURN, 0, tokio::task::JoinSet::new());
     while Instant::now() < end {
         ticks.tick().await;
-        let (ingresses, n) = (ingresses.clone(), count);
+        let (deployments, n) = (deployments.clone(), count);
         count += 1;
         under_way.spawn(async move {
-            let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": format!("churn-{n}.example.com")}]}}});
+            let condition = json!({"type": "Churn", "status": "True", "message": format!("churn-{n}")});
+            let status = json!({"status": {"conditions": [condition]}});
             let parameters = PatchParams { field_manager: Some("churn".to_owned()), ..PatchParams::default() };
-            ingresses.patch_status(&format!("app-{:03}-web", n % APPS), &parameters, &Patch::Merge(status)).await.map(drop)
+            deployments.patch_status(&format!("app-{:03}-web", n % APPS), &parameters, &Patch::Strategic(status)).await.map(drop)
         });
     }
     while let Some(done) = under_way.join_next().await {
@@ -261,8 +286,9 @@ async fn restart(site: &Site) -> Result<Vec<Figure>> {
     let (asked, applied) = (site.cluster.requests_of(ACCOUNT).await? - requests, agent.metric("plimsoll_apply_total", "").await?);
     Ok(vec![
         Figure::at_most("W11: restart with 10,000 objects unchanged: objects applied", applied, "", 0.0),
-        Figure::told("W11: from the start of the process to the end of its first sync", took, "s")
-            .noted(format!("{asked} API requests, {:.1} MiB at most", mib(agent.resident_at_most()))),
+        Figure::at_most("W11: from the start of the process to the end of its first sync", took, "s", 3.0)
+            .noted(format!("{asked} API requests")),
+        Figure::at_most("W11: agent RSS at most", mib(agent.resident_at_most()), "MiB", 40.0),
     ])
 }
 

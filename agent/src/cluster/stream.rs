@@ -1,5 +1,5 @@
 //! Reads a collection as it is and as it changes, object by object, so that memory does not grow with the number of objects.
-//! It knows no kind; what is made of an object is for others.
+//! It knows no kind; but for a glance, what is made of an object is for others.
 //!
 //! The server streams its state as events (`sendInitialEvents`, Kubernetes 1.32), then goes on with what changes. Where it can't, the state is read in pages.
 //! A stream that ends is taken up again where it stopped; when the server no longer knows that place (410), the state is told anew.
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::discovery::parse;
+use super::glance::{Glance, glance};
 use super::refusal::Refusal;
 use super::wire::{Call, JSON, METADATA, Wire, backoff, chain, escaped, jitter};
 
@@ -44,6 +45,8 @@ pub(super) enum Told {
     Object {
         /// Whether it is gone.
         deleted: bool,
+        /// Which one it is, and whether it has changed.
+        glance: Glance,
         /// As the server wrote it; `kind` and `apiVersion` are missing where it was read in pages.
         object: Box<RawValue>,
     },
@@ -129,7 +132,7 @@ impl Feed {
 
     async fn telling(&mut self, mut stream: Stream) -> (At, Option<Told>) {
         match stream.next().await {
-            Ok(Some(Line::Object { deleted, object, .. })) => (At::Telling(stream), Some(Told::Object { deleted, object })),
+            Ok(Some(Line::Object { deleted, glance, object })) => (At::Telling(stream), Some(Told::Object { deleted, glance, object })),
             Ok(Some(Line::Bookmark { version, whole: true })) => (At::Following(stream, version), Some(self.whole())),
             Ok(Some(Line::Bookmark { .. })) => (At::Telling(stream), None),
             Ok(None) => self.failed(At::Nowhere, cut_off()),
@@ -152,7 +155,10 @@ impl Feed {
 
     async fn paging(&mut self, mut waiting: VecDeque<Box<RawValue>>, next: Option<String>, version: String) -> (At, Option<Told>) {
         if let Some(object) = waiting.pop_front() {
-            return (At::Paging { waiting, next, version }, Some(Told::Object { deleted: false, object }));
+            return match read_object(&object) {
+                Ok(glance) => (At::Paging { waiting, next, version }, Some(Told::Object { deleted: false, glance, object })),
+                Err(refusal) => self.failed(At::Nowhere, refusal),
+            };
         }
         match next {
             Some(token) => self.page(Some(token)).await,
@@ -170,9 +176,9 @@ impl Feed {
 
     async fn following(&mut self, mut stream: Stream, version: String) -> (At, Option<Told>) {
         match stream.next().await {
-            Ok(Some(Line::Object { deleted, object, version })) => {
+            Ok(Some(Line::Object { deleted, glance, object })) => {
                 self.tries = 0;
-                (At::Following(stream, version), Some(Told::Object { deleted, object }))
+                (At::Following(stream, glance.version.clone()), Some(Told::Object { deleted, glance, object }))
             }
             Ok(Some(Line::Bookmark { version, .. })) => {
                 self.tries = 0;
@@ -250,7 +256,7 @@ struct Stream {
 /// One line of a watch.
 #[derive(Debug)]
 enum Line {
-    Object { deleted: bool, object: Box<RawValue>, version: String },
+    Object { deleted: bool, glance: Glance, object: Box<RawValue> },
     Bookmark { version: String, whole: bool },
 }
 
@@ -274,25 +280,6 @@ struct Event<'a> {
     object: &'a RawValue,
 }
 
-#[derive(Deserialize)]
-struct Versioned {
-    metadata: Version,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    resource_version: String,
-    #[serde(default)]
-    annotations: Option<InitialEnd>,
-}
-
-#[derive(Deserialize)]
-struct InitialEnd {
-    #[serde(rename = "k8s.io/initial-events-end")]
-    ended: Option<String>,
-}
-
 /// Reads one line of a watch.
 fn read(line: &[u8]) -> Result<Line, Refusal> {
     let event: Event<'_> = parse(line)?;
@@ -300,13 +287,18 @@ fn read(line: &[u8]) -> Result<Line, Refusal> {
         let status: Status = parse(event.object.get().as_bytes())?;
         return Err(Refusal::of(status.code, &status));
     }
-    let Versioned { metadata } = parse(event.object.get().as_bytes())?;
-    let version = metadata.resource_version;
+    let glance = read_object(event.object)?;
     match event.kind {
-        "BOOKMARK" => Ok(Line::Bookmark { version, whole: metadata.annotations.is_some_and(|end| end.ended.as_deref() == Some("true")) }),
-        "ADDED" | "MODIFIED" | "DELETED" => Ok(Line::Object { deleted: event.kind == "DELETED", object: event.object.to_owned(), version }),
+        "BOOKMARK" => Ok(Line::Bookmark { version: glance.version, whole: glance.ends_state }),
+        "ADDED" | "MODIFIED" | "DELETED" => Ok(Line::Object { deleted: event.kind == "DELETED", glance, object: event.object.to_owned() }),
         other => Err(Refusal::Other { code: 200, message: format!("an event of an unknown type {other:.20}") }),
     }
+}
+
+fn read_object(object: &RawValue) -> Result<Glance, Refusal> {
+    let unreadable = |why: String| Refusal::Other { code: 200, message: format!("an object that can't be read: {why}") };
+    let glance = glance(object.get().as_bytes()).map_err(|error| unreadable(error.to_string()))?;
+    if glance.version.is_empty() { Err(unreadable("it has no resourceVersion".to_owned())) } else { Ok(glance) }
 }
 
 /// The lines of a body, one at a time, none longer than [`MOST_LINE`].
@@ -363,13 +355,13 @@ mod tests {
 
     #[test]
     fn an_object_is_passed_on_as_it_was_written() {
-        let Line::Object { deleted, object, version } =
+        let Line::Object { deleted, object, glance } =
             line(r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"7"},"data":{"n":1.0}}}"#).unwrap()
         else {
             panic!("not an object")
         };
         assert!(!deleted);
-        assert_eq!((version.as_str(), object.get()), ("7", r#"{"metadata":{"name":"a","resourceVersion":"7"},"data":{"n":1.0}}"#));
+        assert_eq!((glance.version.as_str(), object.get()), ("7", r#"{"metadata":{"name":"a","resourceVersion":"7"},"data":{"n":1.0}}"#));
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub(super) fn choose(tree: &dyn Tree, app: &RepoPath, keys: &[String], facts: &F
         Some(at) => (&layers[at].0.path, Some(&layers[at].1)),
         None => (&base.path, base.kustomization.as_ref()),
     };
-    let included = included(tree, root_kustomization)?;
+    let included = if layers.is_empty() { BTreeSet::new() } else { included(tree, root_kustomization)? };
     let stack: Vec<_> =
         layers.iter().enumerate().filter(|(_, (layer, _))| layer.kind == LayerKind::Component && !included.contains(&layer.path)).collect();
     if let (Some(whole), Some((_, (component, _)))) = (whole, stack.iter().find(|(at, _)| Some(*at) < whole)) {

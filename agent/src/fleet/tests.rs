@@ -1,6 +1,6 @@
 //! The promises of the fleet file and of the layers, each a tree as text and what comes of it.
 
-use overlays::tree::Fixture;
+use overlays::tree::{Blob, ContentId, Fixture, Tree, TreeError};
 
 use super::*;
 
@@ -488,4 +488,92 @@ fn odd_names_of_directories_are_quoted() {
     let Root::Stacked { kustomization, .. } = chosen.root else { panic!("{chosen:?}") };
     let read: serde_json::Value = serde_yaml::from_str(&kustomization).unwrap();
     assert_eq!((read["resources"][0].as_str(), read["components"][0].as_str()), (Some("../../base"), Some("../\"q\"")));
+}
+
+/// Two apps: `shop` with a base outside of it and a layer, `blog` plain. `lines` add files or replace them.
+fn two_apps(lines: &str) -> Fixture {
+    Fixture::new(&format!(
+        "{HEAD}apps: [{{path: apps/*}}]\n//- apps/shop/base/kustomization.yaml\nresources: [../../../lib]\n//- lib/kustomization.yaml\nresources: [a.yaml]\n\
+         //- apps/shop/overlays/aws/kustomization.yaml\nkind: Component\n//- apps/blog/kustomization.yaml\nresources: [a.yaml]\n{lines}"
+    ))
+}
+
+#[test]
+fn what_was_chosen_before_is_chosen_again_only_while_it_is_what_would_be_chosen_now() {
+    let head = "kind: Kustomization\n";
+    let revisions = [
+        String::new(),
+        "//- apps/blog/a.yaml\nx: y\n".to_owned(),
+        format!("//- apps/shop/overlays/production/kustomization.yaml\n{head}components: [../aws]\n"),
+        format!("//- apps/shop/overlays/aws/kustomization.yaml\n{head}"),
+        // Outside of the app: what it includes may include a layer.
+        "//- lib/kustomization.yaml\ncomponents: [../apps/shop/overlays/aws]\n".to_owned(),
+        "//- apps/blog/overlays/aws/kustomization.yaml\nkind: Component\n".to_owned(),
+        "//- apps/shop/overlays/aws/kustomization.yaml\nkind: Pod\n".to_owned(),
+        "//- apps/wiki/kustomization.yaml\nmetadata: {annotations: {plimsoll.dev/prune: allow}}\n".to_owned(),
+        String::new(),
+    ];
+    let mut choices = Choices::default();
+    for cluster in [WHERE, "provider=gcp"] {
+        for lines in &revisions {
+            let tree = two_apps(lines);
+            let again = fleet(&tree).apps_again(&tree, &facts(cluster), &mut choices);
+            assert_eq!(again, fleet(&tree).apps(&tree, &facts(cluster)), "{cluster} {lines}");
+        }
+    }
+}
+
+#[test]
+fn an_app_that_was_not_touched_is_not_read_again() {
+    let (before, mut choices) = (two_apps(""), Choices::default());
+    fleet(&before).apps_again(&before, &facts(WHERE), &mut choices);
+    let after = Unreadable(two_apps("//- apps/blog/a.yaml\nx: y\n"));
+    let (apps, errors) = fleet(&after.0).apps_again(&after, &facts(WHERE), &mut choices);
+    assert_eq!(apps.iter().map(|app| &*app.name).collect::<Vec<_>>(), ["shop"]);
+    assert!(matches!(&errors[..], [error] if error.app.as_deref() == Some("blog")), "{errors:?}");
+}
+
+/// A tree of which no file can be read.
+struct Unreadable(Fixture);
+
+impl Tree for Unreadable {
+    fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, TreeError> {
+        self.0.kind(path)
+    }
+
+    fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
+        Err(TreeError::Store { path: path.clone(), message: "it can't be read".to_owned() })
+    }
+
+    fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError> {
+        self.0.list(path)
+    }
+
+    fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+        self.0.id(path)
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_looked_at_again() {
+    let repository = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| {
+        let file = repository.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    };
+    write("plimsoll.yaml", "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps: [{path: shop}]\n");
+    write("shop/kustomization.yaml", "resources: []\n");
+    write("layers/gcp/kustomization.yaml", "kind: Component\n");
+    std::os::unix::fs::symlink("../layers", repository.path().join("shop/overlays")).unwrap();
+    let tree = overlays::tree::Dir::new(repository.path().to_owned());
+    let mut choices = Choices::default();
+    let mut layers = || {
+        let (apps, errors) = read(&tree, &RepoPath::root(), "repo").unwrap().apps_again(&tree, &facts(WHERE), &mut choices);
+        assert_eq!(errors, []);
+        apps[0].layers.len()
+    };
+    assert_eq!(layers(), 0);
+    write("layers/aws/kustomization.yaml", "kind: Component\n");
+    assert_eq!(layers(), 1);
 }

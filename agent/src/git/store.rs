@@ -194,11 +194,13 @@ fn read_shallow(store: &Path) -> Vec<CommitId> {
     text.lines().filter_map(CommitId::parse).collect()
 }
 
-/// Writes a list of commits so that a reader sees the old one or the new one, also after a power cut.
+/// Writes a list of commits so that a reader sees the old one or the new one. Only the list of what is held has to outlive a power cut as it is:
+/// with another boundary the next fetch does not fit, and is done again from nothing.
 fn write(store: &Path, name: &str, commits: &[CommitId]) -> Result<(), Fault> {
     let text: String = commits.iter().map(|commit| format!("{commit}\n")).collect();
     let mut file = tempfile::NamedTempFile::new_in(store).map_err(disk)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(disk)?;
+    let outlives = |file: &tempfile::NamedTempFile| if name == HELD { file.as_file().sync_all() } else { Ok(()) };
+    file.write_all(text.as_bytes()).and_then(|()| outlives(&file)).map_err(disk)?;
     file.persist(store.join(name)).map_err(|error| disk(error.error)).map(drop)
 }
 

@@ -4,7 +4,7 @@
 
 use overlays::{Error as Wrong, Errors, Fingerprint, Options, Remote, Rendered};
 
-use super::{Error, Leader, Workshop, in_shop, render, render_failures};
+use super::{Error, Leader, Workshop, render, render_failures};
 use crate::bases::{ROUNDS, Unbrought, pinned};
 use crate::fleet::App;
 use crate::report::Failure;
@@ -47,12 +47,12 @@ impl Leader {
     async fn try_render(&self, workshop: &Workshop, app: &App) -> Result<Result<(Rendered, Fingerprint), Errors>, Error> {
         self.metrics.rendered();
         let app = app.clone();
-        in_shop(workshop, move |tree, cache| {
+        let rendered = workshop.run(move |tree, cache| {
             let rendered = render(&app, tree, &Options::default(), cache)?;
             let print = rendered.inputs.fingerprint(tree).map_err(Wrong::from)?;
             Ok::<_, Errors>((rendered, print))
-        })
-        .await
+        });
+        rendered.await
     }
 
     /// Lets go of the bases that no app has any more.

@@ -22,7 +22,7 @@ use crate::fleet::App;
 use crate::inventory::GroupKind;
 use crate::plan::{Definition, Outcome, Plan, Prune, Step, Wanted, Word};
 use crate::report::Failure;
-use crate::state::{self, Sighting, Stage, Suspect};
+use crate::state::{self, Sighting, Stage, Suspect, Uid};
 
 /// How long a CustomResourceDefinition may take until its kind is served.
 const ESTABLISH: Duration = Duration::from_secs(30);
@@ -93,13 +93,19 @@ impl Leader {
         Ok(prunes)
     }
 
-    /// Renders one app and applies it. Returns what is to be deleted of it; none if it could not be rendered now.
+    /// Brings one app when its turn has come. Returns what is to be deleted of it; none if it could not be rendered now.
     async fn deliver(&self, course: &Course, app: &App) -> Result<Option<(String, Prune)>, Error> {
         if !self.dependencies_healthy(app).await {
             return Ok(None);
         }
         let _permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
         self.healed(&app.name).await;
+        // On the heap only now: of a fleet of thousands of apps all wait here at once, and what is to come is some ten kilobytes each.
+        Box::pin(self.bring_app(course, app)).await
+    }
+
+    /// Renders one app and applies it.
+    async fn bring_app(&self, course: &Course, app: &App) -> Result<Option<(String, Prune)>, Error> {
         self.start(&app.name);
         let (rendered, print) = match self.render(&course.workshop, app).await? {
             Ok(rendered) => rendered,
@@ -230,7 +236,7 @@ impl Leader {
     fn plan(&self, app: &str, items: &[Item], word: &Word) -> Plan {
         let wanted: Vec<Wanted> = items.iter().map(|item| item.wanted.clone()).collect();
         let state = self.state.borrow();
-        let owned = state.owned(app).map(|(id, _)| id.clone()).collect();
+        let owned = state.owned(app).map(|(id, _)| id).collect();
         Plan::new(&wanted, &owned, &BTreeSet::new(), word)
     }
 
@@ -327,12 +333,13 @@ impl Leader {
     pub(crate) fn settle(&self, id: &ObjectId, applied: &Applied, body: u64) -> Option<Suspect> {
         let live = Sighting {
             id: id.clone(),
-            uid: applied.uid.clone(),
+            uid: Uid::from(&*applied.uid),
             version: applied.resource_version.parse().unwrap_or_default(),
             generation: applied.live["metadata"]["generation"].as_i64().unwrap_or_default(),
             app: String::new(),
             health: crate::health::health(&applied.live, Timestamp::now()),
             print: drift::print(&applied.live),
+            raw: 0,
         };
         let suspect = self.state.borrow_mut().applied(live, body);
         self.changed.notify_waiters();
@@ -416,7 +423,7 @@ impl Leader {
 
     /// Whether an object need not be applied, for this very body was. If somebody has changed it since, that is drift, and is looked at as such.
     async fn stands(&self, resource: &Resource, id: &ObjectId, (body, hash): (&Value, u64)) -> Result<bool, Refusal> {
-        let known = self.state.borrow().objects.get(id).map(|record| (record.baseline, !record.uid.is_empty()));
+        let known = self.state.borrow().objects.get(id).map(|record| (record.baseline, record.uid.is_known()));
         let Some((baseline, exists)) = known.filter(|_| self.state.borrow().blind.is_empty()) else { return Ok(false) };
         if baseline.is_known() {
             return Ok(baseline.body == hash && self.state.borrow_mut().stands(id, Timestamp::now()));

@@ -12,7 +12,7 @@ use crate::cluster::{Deleted, Deletion, Propagation, Refusal};
 use crate::inventory::{self, Inventory};
 use crate::plan::{HeldReason, Prune, Word};
 use crate::report::{Failure, Held};
-use crate::state::Stage;
+use crate::state::{Stage, Uid};
 
 impl Leader {
     /// Deletes what no app asks for any more, once all apps of the revision are known: an object may have moved from one to another.
@@ -39,7 +39,7 @@ impl Leader {
             // An app without a root is one that is kept only until what it owns is gone.
             state.apps.entry(app.clone()).or_default().root.clear();
             state.asks_for(&app, std::iter::empty());
-            let owned = state.owned(&app).map(|(id, _)| id.clone()).collect();
+            let owned = state.owned(&app).map(|(id, _)| id).collect();
             (app, Prune::retiring(owned, still.is_empty(), &word))
         };
         retired.into_iter().map(retire).collect()
@@ -94,11 +94,11 @@ impl Leader {
     async fn delete(&self, id: &ObjectId) -> Result<(ObjectId, Result<(), String>), Error> {
         let _permit = self.flight.acquire().await.map_err(|_| Error::LeaseLost)?;
         self.may_write()?;
-        let uid = self.state.borrow().objects.get(id).map(|record| record.uid.clone());
-        let outcome = match self.try_delete(id, uid.as_deref()).await {
+        let uid = self.state.borrow().objects.get(id).map(|record| record.uid.clone()).unwrap_or_default();
+        let outcome = match self.try_delete(id, &uid).await {
             // Another hand has taken our mark off, or the kind is no longer served: either way it is not ours to delete.
             Ok(Deleted::Gone) | Err(Refusal::NoKind { .. } | Refusal::NotOurs { .. }) => {
-                self.is_gone(id, uid.as_deref().unwrap_or_default());
+                self.is_gone(id, &uid);
                 Ok(())
             }
             Ok(Deleted::Going) => Ok(()),
@@ -107,14 +107,16 @@ impl Leader {
         Ok((id.clone(), outcome))
     }
 
-    async fn try_delete(&self, id: &ObjectId, uid: Option<&str>) -> Result<Deleted, Refusal> {
+    async fn try_delete(&self, id: &ObjectId, uid: &Uid) -> Result<Deleted, Refusal> {
         let resource = self.hands.resolve_any(&id.group, &id.kind).await?;
-        let deletion = Deletion { resource: &resource, id, uid, applyset: &self.mark.applyset, propagation: Propagation::Background };
+        let uid = uid.is_known().then(|| uid.to_string());
+        let deletion =
+            Deletion { resource: &resource, id, uid: uid.as_deref(), applyset: &self.mark.applyset, propagation: Propagation::Background };
         self.hands.delete(&deletion).await
     }
 
     /// An object is confirmed gone. If Git asks for it, it will be made again.
-    pub(crate) fn is_gone(&self, id: &ObjectId, uid: &str) {
+    pub(crate) fn is_gone(&self, id: &ObjectId, uid: &Uid) {
         if !self.state.borrow_mut().gone(id, uid, Timestamp::now()) {
             self.gone.borrow_mut().push(id.clone());
         }
@@ -125,6 +127,9 @@ impl Leader {
     pub(super) async fn shrink_inventory(&self) -> Result<(), Error> {
         let _pen = self.pen.lock().await;
         let gone = std::mem::take(&mut *self.gone.borrow_mut());
+        if gone.is_empty() {
+            return Ok(());
+        }
         let shrunk = self.inventory.borrow().clone().without(&gone, self.state.borrow().objects.ids());
         self.write_inventory(shrunk).await
     }

@@ -34,6 +34,8 @@ pub struct ClusterOptions {
     pub apiserver_args: Vec<String>,
     /// The API server writes down every request, for [`Cluster::requests`]. It costs it some time.
     pub audited: bool,
+    /// Only these controllers run, as `namespace-controller`; all that the lab has where none is named.
+    pub controllers: Vec<String>,
 }
 
 /// What the API server answers: an object, or the status code and the reason of a refusal.
@@ -106,6 +108,9 @@ impl Cluster {
             }
         }
         command.args(self.options.apiserver_args.iter().flat_map(|arg| ["--apiserver-arg", arg]));
+        if !self.options.controllers.is_empty() {
+            command.args(["--controllers", &self.options.controllers.join(",")]);
+        }
         let mut process = Process::leashed(&format!("cluster {}", self.name), &mut command, &self.directory().join("log"))?;
         process.await_line("ready ", READY)?;
         *self.process() = Some(process);

@@ -1,7 +1,7 @@
 // Command kubelab is one Kubernetes cluster in one process: etcd, kube-apiserver, kube-controller-manager and kube-scheduler as
 // they are, and kwok in place of the kubelets. Nothing is faked but the nodes and what runs on them.
 //
-//	kubelab --name N --dir D --port P [--node PROVIDERID ...] [--apiserver-arg=--flag=value ...] [--leash]
+//	kubelab --name N --dir D --port P [--node PROVIDERID ...] [--apiserver-arg=--flag=value ...] [--controllers LIST] [--leash]
 //
 // It prints a line for each part that is up, and at last "ready N kubeconfig D/kubeconfig". Everything that it knows lies in D: the
 // same command on the same directory brings the same cluster back, with its objects and certificates, also after a kill -9.
@@ -42,6 +42,7 @@ type cluster struct {
 	port          int
 	providers     list
 	apiserverArgs list
+	controllers   string
 	start         time.Time
 	// failed takes the error, or the unexpected end, of any part.
 	failed chan error
@@ -106,6 +107,7 @@ func fromFlags() (*cluster, bool) {
 	flag.IntVar(&c.port, "port", 0, "HTTPS port of the API server on 127.0.0.1")
 	flag.Var(&c.providers, "node", "providerID of a node (repeatable)")
 	flag.Var(&c.apiserverArgs, "apiserver-arg", "another flag of kube-apiserver (repeatable)")
+	flag.StringVar(&c.controllers, "controllers", wantedControllers, "controllers to run, by their names, with commas between")
 	leash := flag.Bool("leash", false, "end, and remove the directory, when standard input closes")
 	flag.Parse()
 	if *dir == "" || c.port == 0 {

@@ -88,7 +88,7 @@ func (c *cluster) startControllers(ctx context.Context) {
 	must("controllers", err)
 	known, disabled, aliases := controllers.KnownControllers(), controllers.ControllersDisabledByDefault(), controllers.ControllerAliases()
 	parse(options.Flags(known, disabled, aliases), []string{
-		"--kubeconfig=" + c.kubeconfig(), "--leader-elect=false", "--secure-port=0", "--profiling=false", "--controllers=" + wantedControllers,
+		"--kubeconfig=" + c.kubeconfig(), "--leader-elect=false", "--secure-port=0", "--profiling=false", "--controllers=" + c.controllers,
 		"--service-account-private-key-file=" + c.pki("sa.key"), "--root-ca-file=" + c.pki("ca.crt"), "--kube-api-qps=200", "--kube-api-burst=400"})
 	config, err := options.Config(ctx, known, disabled, aliases)
 	must("controllers", err)
