@@ -7,6 +7,7 @@ use harness::Result;
 /// Decisions, by file or directory of `agent/src`: they take what they decide on as arguments, and what is read or written stays outside.
 const PURE: &[&str] = &[
     "baseline",
+    "bases/pinned",
     "drift",
     "drift_command/answer",
     "facts",

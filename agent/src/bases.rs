@@ -107,11 +107,18 @@ impl Bases {
     /// Notes what an app was rendered from: these bases are here for as long as it is.
     pub fn used_by(&self, app: &str, paths: &[RepoPath]) {
         let used: BTreeSet<RepoPath> = self.remotes.holding(paths).into_iter().collect();
-        self.users().insert(app.to_owned(), used);
+        if used.is_empty() {
+            self.users().remove(app);
+        } else {
+            self.users().insert(app.to_owned(), used);
+        }
     }
 
     /// Lets go of what none of these apps was rendered from.
     pub fn keep_for(&self, is_there: impl Fn(&str) -> bool) {
+        if self.remotes.count() == 0 {
+            return;
+        }
         let mut users = self.users();
         users.retain(|app, _| is_there(app));
         self.remotes.keep(|at, _| users.values().any(|used| used.contains(at)));
@@ -222,22 +229,36 @@ impl Bases {
 
     /// Removes repositories that are not in use, the oldest first, until another one has room.
     fn make_room(&self, remote: &Remote, place: &Place) -> Result<(), Unbrought> {
-        let used: Vec<PathBuf> = self.remotes.urls().iter().map(|url| self.directory.join(short(url))).collect();
-        let mut kept: Vec<(SystemTime, PathBuf, u64)> = directories(&self.directory);
-        kept.sort();
-        let mut bytes: u64 = kept.iter().map(|(_, _, bytes)| bytes).sum();
-        for (_, path, size) in kept {
-            let is_idle = path != place.directory && !used.contains(&path) && is_free(&path);
-            if bytes + LIMITS.pack > KEPT && is_idle && fs::remove_dir_all(&path).is_ok() {
-                bytes -= size;
-            }
-        }
-        if bytes > KEPT {
+        let used: BTreeSet<PathBuf> = self.remotes.urls().iter().map(|url| self.directory.join(short(url))).collect();
+        let is_idle = |path: &Path| *path != place.directory && !used.contains(path) && is_free(path);
+        let Some(idle) = to_remove(directories(&self.directory), is_idle) else {
             let message = format!("remote bases need more than the {} MiB that are kept of them", KEPT >> 20);
             return Err(refused(remote, message, "vendor some of them into the repository").into());
-        }
-        Ok(())
+        };
+        idle.iter().try_for_each(fs::remove_dir_all).map_err(|error| place.unwritable(remote, &error))
     }
+}
+
+/// What of all that is kept has to go so that one more has room: of what is idle the oldest; `None` if there is too much that is not.
+fn to_remove(mut kept: Vec<Kept>, is_idle: impl Fn(&Path) -> bool) -> Option<Vec<PathBuf>> {
+    kept.sort();
+    let mut bytes: u64 = kept.iter().map(|kept| kept.bytes).sum();
+    let mut gone = Vec::new();
+    for Kept { path, bytes: size, .. } in kept {
+        if bytes + LIMITS.pack > KEPT && is_idle(&path) {
+            bytes -= size;
+            gone.push(path);
+        }
+    }
+    (bytes <= KEPT).then_some(gone)
+}
+
+/// A directory that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    changed: SystemTime,
+    path: PathBuf,
+    bytes: u64,
 }
 
 /// Where what is held of one repository is kept.
@@ -294,10 +315,11 @@ fn short(url: &str) -> String {
     Sha256::digest(url).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The directories in one, each with the time of its last change and its size in bytes.
-fn directories(directory: &Path) -> Vec<(SystemTime, PathBuf, u64)> {
+/// The directories in one.
+fn directories(directory: &Path) -> Vec<Kept> {
     let below = fs::read_dir(directory).into_iter().flatten().flatten();
-    below.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path(), size(&entry.path())))).collect()
+    let kept = |path: PathBuf| Some(Kept { changed: fs::metadata(&path).ok()?.modified().ok()?, bytes: size(&path), path });
+    below.filter_map(|entry| kept(entry.path())).collect()
 }
 
 fn size(path: &Path) -> u64 {
@@ -308,6 +330,17 @@ fn size(path: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_idle_goes_first_and_the_oldest_of_it() {
+        let second = |n| SystemTime::UNIX_EPOCH + Duration::from_secs(n);
+        let kept = |name: &str, at, mib: u64| Kept { changed: second(at), path: name.into(), bytes: mib << 20 };
+        let all = vec![kept("new", 3, 150), kept("used", 1, 150), kept("old", 2, 150)];
+        let is_idle = |path: &Path| *path != *"used";
+        assert_eq!(to_remove(all.clone(), is_idle), Some(vec!["old".into()]), "the rest has room for another one");
+        assert_eq!(to_remove(all[..2].to_vec(), is_idle), Some(vec![]));
+        assert_eq!(to_remove(vec![kept("a", 1, 300), kept("b", 2, 300)], |_| false), None);
+    }
 
     #[test]
     fn a_tag_is_remembered_as_it_was() {

@@ -4,8 +4,7 @@
 
 use overlays::{Error as Wrong, Errors, Fingerprint, Options, Remote, Rendered};
 
-use super::workshop::Workshop;
-use super::{Error, Leader, render, render_failures};
+use super::{Error, Leader, Workshop, render, render_failures};
 use crate::bases::{ROUNDS, Unbrought, pinned};
 use crate::fleet::App;
 use crate::report::Failure;
