@@ -449,7 +449,7 @@ fn render(args: &Render, colour: &ColourArgs) -> Result<ExitCode, Failure> {
         if !warnings.0.is_empty() {
             _ = writeln!(io::stderr(), "{}", warnings.text(&colour.of_talk()).trim_end());
         }
-        return print(&texts.join("---\n")).map(|()| ExitCode::SUCCESS);
+        return print_documents(&texts).map(|()| ExitCode::SUCCESS);
     }
     let told = match rendered {
         Ok(documents) => documents.warnings,
@@ -466,6 +466,16 @@ struct Documents {
     warnings: Errors,
 }
 
+/// Writes what each part renders to, with `---` between two.
+fn print_documents(texts: &[String]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    for (at, text) in texts.iter().enumerate() {
+        out.write_all(if at > 0 { b"---\n" } else { b"" })?;
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(out.flush()?)
+}
+
 /// What each part renders to.
 fn documents(place: &Place, wanted: &Wanted, options: &Options, bases: &Bases) -> Result<Documents, Failure> {
     let tree = bases.under(Box::new(place.files.clone()));
@@ -478,6 +488,8 @@ fn documents(place: &Place, wanted: &Wanted, options: &Options, bases: &Bases) -
             Err(more) => errors.extend(more.0),
         }
     }
+    // The process ends once this is printed: what takes a tenth of the time to free part by part goes with it at once.
+    std::mem::forget(view.seen);
     texts.retain(|text| !text.is_empty());
     if errors.is_empty() {
         return Ok(Documents { texts, warnings: Errors(view.warnings) });

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use crate::path::RepoPath;
 use crate::remote::Remote;
@@ -49,7 +48,7 @@ impl fmt::Debug for ContentId {
 #[derive(Clone, Debug)]
 pub struct Blob {
     /// The content.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Vec<u8>,
     /// Names the content, so that it is parsed once; `None` where the store does not know the name without reading all of it.
     pub id: Option<ContentId>,
 }

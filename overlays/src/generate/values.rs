@@ -34,7 +34,7 @@ pub(super) fn pairs(source: &mut Source<'_>, layer: &RepoPath, args: &Generator)
     for file in &args.files {
         let (key, path) = key_and_path(&file.value).map_err(|error| (error, file.mark))?;
         let (_, blob) = source.file(layer, path).map_err(|error| (error, file.mark))?;
-        pairs.push(Pair { key: key.to_owned(), value: blob.bytes.to_vec(), mark: file.mark });
+        pairs.push(Pair { key: key.to_owned(), value: blob.bytes, mark: file.mark });
     }
     Ok(pairs)
 }

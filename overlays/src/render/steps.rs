@@ -104,7 +104,7 @@ impl Build<'_> {
             (false, false) => {
                 let found = self.source.file(&layer.directory, path);
                 let (path, blob) = found.map_err(|error| self.source.place(error, &layer.file, patch.mark))?;
-                (blob.bytes.to_vec(), Place { number: self.source.number(&path), file: path, inline: None })
+                (blob.bytes, Place { number: self.source.number(&path), file: path, inline: None })
             }
         };
         let content = self.content(&bytes, &place)?;
@@ -151,7 +151,7 @@ impl Build<'_> {
             (true, false) => {
                 let found = self.source.file(&layer.directory, path);
                 let (path, blob) = found.map_err(|error| self.source.place(error, &layer.file, patch.mark))?;
-                (blob.bytes.to_vec(), Place { number: self.source.number(&path), file: path, inline: None })
+                (blob.bytes, Place { number: self.source.number(&path), file: path, inline: None })
             }
         };
         let operations = self.operations(&bytes, &place)?;

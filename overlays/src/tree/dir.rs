@@ -191,7 +191,7 @@ impl Tree for Dir {
             return Ok(None);
         };
         // A hash of large files costs more than anything else that is done with them.
-        Ok(self.bytes(&file)?.map(|bytes| Blob { bytes: bytes.into(), id: None }))
+        Ok(self.bytes(&file)?.map(|bytes| Blob { bytes, id: None }))
     }
 
     fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError> {

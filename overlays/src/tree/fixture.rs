@@ -52,7 +52,7 @@ impl Tree for Fixture {
     }
 
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
-        Ok(self.0.get(path).map(|content| Blob { bytes: content.as_slice().into(), id: Some(digest(content)) }))
+        Ok(self.0.get(path).map(|content| Blob { bytes: content.clone(), id: Some(digest(content)) }))
     }
 
     fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError> {

@@ -260,7 +260,7 @@ impl Tree for GitTree {
         self.with(|store| match self.follow(store, path)? {
             Some(Entry { id, mode: Mode::File }) => {
                 let bytes = store.blob(id, path, self.limits.file_bytes)?;
-                Ok(Some(Blob { bytes: bytes.into(), id: Some(content_id(id, path)?) }))
+                Ok(Some(Blob { bytes, id: Some(content_id(id, path)?) }))
             }
             _ => Ok(None),
         })

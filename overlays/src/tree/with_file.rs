@@ -1,7 +1,6 @@
 //! A tree with one file more, which nobody has committed: the kustomization that stacks layers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{Blob, ContentId, Kind, Tree, TreeError, hash_blob, hash_tree};
 use crate::path::RepoPath;
@@ -11,7 +10,7 @@ use crate::remote::Remote;
 pub struct WithFile<'a> {
     tree: &'a dyn Tree,
     path: RepoPath,
-    bytes: Arc<[u8]>,
+    bytes: Vec<u8>,
     id: ContentId,
 }
 
@@ -22,7 +21,7 @@ impl<'a> WithFile<'a> {
     /// The content could not be named (libgit2 cannot hash it); not known to happen.
     pub fn new(tree: &'a dyn Tree, path: RepoPath, content: &[u8]) -> Result<Self, TreeError> {
         let id = hash_blob(content, &path)?;
-        Ok(Self { tree, path, bytes: content.into(), id })
+        Ok(Self { tree, path, bytes: content.to_vec(), id })
     }
 
     fn is_above(&self, path: &RepoPath) -> bool {
@@ -49,7 +48,7 @@ impl Tree for WithFile<'_> {
 
     fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
         match path {
-            path if *path == self.path => Ok(Some(Blob { bytes: Arc::clone(&self.bytes), id: Some(self.id) })),
+            path if *path == self.path => Ok(Some(Blob { bytes: self.bytes.clone(), id: Some(self.id) })),
             path if path.is_within(&self.path) || self.is_above(path) => Ok(None),
             path => self.tree.read(path),
         }
