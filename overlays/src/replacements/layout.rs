@@ -251,7 +251,7 @@ impl Layout {
     fn scalar(&mut self, node: &Node, part: Option<&Part>, indent: usize, is_inside: bool) {
         let Some(text) = node.text() else { return };
         let tag = match (part.map(|part| &part.shape), &node.value) {
-            (_, Value::Scalar(_, _, Some(tag))) if !tag.is_empty() => Some(tag.to_string()),
+            (_, Value::Scalar(_, _, Some(tag))) if !matches!(&**tag, "" | "!!str") => Some(tag.to_string()),
             (Some(Shape::Scalar { tag, .. }), _) => tag.clone(),
             _ => None,
         };
