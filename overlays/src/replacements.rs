@@ -182,6 +182,9 @@ fn write_live(body: &mut Node, field: &str, taken: &mut Taken, at: usize, option
     };
     let count = path::for_each(body, &steps, options.create.then_some(&taken.value), &mut note);
     is_found(count, field, options)?;
+    if found.len() > MAX_LIVE {
+        return write(body, field, &taken.value.clone(), options);
+    }
     for address in found {
         taken.refresh(at, body);
         // What a map or list that was written has taken the place of is no part of the object any more.
@@ -192,6 +195,9 @@ fn write_live(body: &mut Node, field: &str, taken: &mut Taken, at: usize, option
     taken.refresh(at, body);
     Ok(())
 }
+
+/// In how many fields at once a value is written that is read again after each: each has to be found again, too.
+const MAX_LIVE: usize = 100;
 
 fn at_address(node: &mut Node, address: *const Node) -> Option<&mut Node> {
     if std::ptr::from_ref(node) == address {

@@ -47,7 +47,7 @@ pub(super) fn laid_out(text: &str, document: &Node) -> Option<String> {
 struct Source<'t> {
     text: &'t str,
     parser: Parser<&'t [u8]>,
-    /// Where scalars stand, in bytes.
+    /// Where scalars stand, in bytes, in order.
     spans: Vec<(usize, usize)>,
     /// The line on which the document ends.
     end: u64,
@@ -115,11 +115,16 @@ impl Source<'_> {
         }
     }
 
+    fn is_in_scalar(&self, at: usize) -> bool {
+        let before = self.spans.partition_point(|(from, _)| *from <= at);
+        before.checked_sub(1).and_then(|last| self.spans.get(last)).is_some_and(|(_, to)| at < *to)
+    }
+
     /// All comments, in order.
     fn comments(&self) -> Vec<Comment> {
         let (mut comments, mut start, mut after_blank) = (Vec::new(), 0, false);
         for (number, line) in (0..self.end).zip(self.text.split_inclusive('\n')) {
-            let is_free = |at: usize| !self.spans.iter().any(|(from, to)| (*from..*to).contains(&(start + at)));
+            let is_free = |at: usize| !self.is_in_scalar(start + at);
             let is_begin = |at: usize| line[..at].chars().next_back().is_none_or(|c| matches!(c, ' ' | '\t'));
             if let Some((at, _)) = line.match_indices('#').find(|(at, _)| is_begin(*at) && is_free(*at)) {
                 let is_alone = line[..at].trim().is_empty();
