@@ -105,7 +105,7 @@ fn aliases_may_not_expand_to_more_values_than_a_file_may_have() {
 fn values_may_be_nested_two_hundred_levels_deep() {
     let object = format!("{CONFIG_MAP}deep: {}{}\n", "[".repeat(300), "]".repeat(300));
     assert_says(&said_with("", &object), "deeper than the limit of 200 levels");
-    let patch = format!("patches:\n- path: p.yaml\n");
+    let patch = "patches:\n- path: p.yaml\n";
     let mut tree = Fixture::default();
     insert(&mut tree, "kustomization.yaml", format!("resources: [r.yaml]\n{patch}"));
     insert(&mut tree, "r.yaml", CONFIG_MAP.to_owned());

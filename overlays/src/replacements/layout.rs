@@ -37,7 +37,7 @@ pub(super) fn laid_out(text: &str, document: &Node) -> Option<String> {
     source.parser.set_encoding(Encoding::Utf8);
     let part = source.document()?;
     let comments = source.comments();
-    let mut layout = Layout { out: String::new(), comments, next: 0 };
+    let mut layout = Layout { out: String::new(), comments, next: 0, content_end: part.last_line() };
     layout.block(document, Some(&part), 0, false)?;
     layout.rest();
     Some(layout.out.trim().to_owned())
@@ -146,6 +146,8 @@ struct Layout {
     comments: Vec<Comment>,
     /// The first comment that is not written yet.
     next: usize,
+    /// The line on which the last value begins.
+    content_end: u64,
 }
 
 impl Layout {
@@ -336,9 +338,20 @@ impl Layout {
     fn feet(&mut self, part: Option<&Part>, indent: usize) {
         if let Some(part) = part {
             let last = part.last_line();
-            let is_mine = |comment: &Comment| comment.line <= last || (comment.column >= part.column && part.column > 0);
+            // Behind a block that ends the document the first comments are its own, wherever they stand.
+            let first = self.comments.get(self.next).filter(|comment| {
+                part.ends_in_block() && !self.is_after_comment() && !comment.after_blank && comment.line > self.content_end
+            });
+            let sticking = first.map(|comment| comment.column);
+            let is_mine = |comment: &Comment| {
+                comment.line <= last || (comment.column >= part.column && part.column > 0) || sticking == Some(comment.column)
+            };
             self.comments_while(indent, &mut false, is_mine);
         }
+    }
+
+    fn is_after_comment(&self) -> bool {
+        self.out.trim_end_matches('\n').rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with('#'))
     }
 
     fn comments_while(&mut self, indent: usize, is_begun: &mut bool, is_mine: impl Fn(&Comment) -> bool) {
@@ -368,6 +381,14 @@ impl Layout {
 }
 
 impl Part {
+    fn ends_in_block(&self) -> bool {
+        match &self.shape {
+            Shape::Scalar { style, .. } => matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
+            Shape::List { items, .. } => items.last().is_some_and(Self::ends_in_block),
+            Shape::Map { entries, .. } => entries.last().is_some_and(|(_, value)| value.ends_in_block()),
+        }
+    }
+
     fn last_line(&self) -> u64 {
         match &self.shape {
             Shape::Scalar { .. } => self.line,
