@@ -427,6 +427,7 @@ fn find_item(items: &[Node], keys: &[&str], values: &[Text]) -> Option<usize> {
 /// Two things surprise, and are as in kyaml: an empty value fits every item that has the key at all, so that a patch item without
 /// its key empties the list; and without any value all items go.
 fn set_item(items: &mut Vec<Node>, keys: &[&str], values: &[Text], item: Option<Node>) -> Result<(), String> {
+    let item = item.filter(|item| !edit::is_null(item));
     let by_key = values.first().is_some_and(|value| !value.is_empty());
     let mut found = false;
     let mut kept = Vec::with_capacity(items.len() + 1);

@@ -37,7 +37,7 @@ pub(super) fn laid_out(text: &str, document: &Node) -> Option<String> {
     source.parser.set_encoding(Encoding::Utf8);
     let part = source.document()?;
     let comments = source.comments();
-    let mut layout = Layout { out: String::new(), comments, next: 0 };
+    let mut layout = Layout { out: String::new(), comments, next: 0, content_end: part.last_line() };
     layout.block(document, Some(&part), 0, false)?;
     layout.rest();
     Some(layout.out.trim().to_owned())
@@ -47,7 +47,7 @@ pub(super) fn laid_out(text: &str, document: &Node) -> Option<String> {
 struct Source<'t> {
     text: &'t str,
     parser: Parser<&'t [u8]>,
-    /// Where scalars stand, in bytes.
+    /// Where scalars stand, in bytes, in order.
     spans: Vec<(usize, usize)>,
     /// The line on which the document ends.
     end: u64,
@@ -115,11 +115,16 @@ impl Source<'_> {
         }
     }
 
+    fn is_in_scalar(&self, at: usize) -> bool {
+        let before = self.spans.partition_point(|(from, _)| *from <= at);
+        before.checked_sub(1).and_then(|last| self.spans.get(last)).is_some_and(|(_, to)| at < *to)
+    }
+
     /// All comments, in order.
     fn comments(&self) -> Vec<Comment> {
         let (mut comments, mut start, mut after_blank) = (Vec::new(), 0, false);
         for (number, line) in (0..self.end).zip(self.text.split_inclusive('\n')) {
-            let is_free = |at: usize| !self.spans.iter().any(|(from, to)| (*from..*to).contains(&(start + at)));
+            let is_free = |at: usize| !self.is_in_scalar(start + at);
             let is_begin = |at: usize| line[..at].chars().next_back().is_none_or(|c| matches!(c, ' ' | '\t'));
             if let Some((at, _)) = line.match_indices('#').find(|(at, _)| is_begin(*at) && is_free(*at)) {
                 let is_alone = line[..at].trim().is_empty();
@@ -141,6 +146,8 @@ struct Layout {
     comments: Vec<Comment>,
     /// The first comment that is not written yet.
     next: usize,
+    /// The line on which the last value begins.
+    content_end: u64,
 }
 
 impl Layout {
@@ -251,7 +258,7 @@ impl Layout {
     fn scalar(&mut self, node: &Node, part: Option<&Part>, indent: usize, is_inside: bool) {
         let Some(text) = node.text() else { return };
         let tag = match (part.map(|part| &part.shape), &node.value) {
-            (_, Value::Scalar(_, _, Some(tag))) if !tag.is_empty() => Some(tag.to_string()),
+            (_, Value::Scalar(_, _, Some(tag))) if !matches!(&**tag, "" | "!!str") => Some(tag.to_string()),
             (Some(Shape::Scalar { tag, .. }), _) => tag.clone(),
             _ => None,
         };
@@ -331,9 +338,20 @@ impl Layout {
     fn feet(&mut self, part: Option<&Part>, indent: usize) {
         if let Some(part) = part {
             let last = part.last_line();
-            let is_mine = |comment: &Comment| comment.line <= last || (comment.column >= part.column && part.column > 0);
+            // Behind a block that ends the document the first comments are its own, wherever they stand.
+            let first = self.comments.get(self.next).filter(|comment| {
+                part.ends_in_block() && !self.is_after_comment() && !comment.after_blank && comment.line > self.content_end
+            });
+            let sticking = first.map(|comment| comment.column);
+            let is_mine = |comment: &Comment| {
+                comment.line <= last || (comment.column >= part.column && part.column > 0) || sticking == Some(comment.column)
+            };
             self.comments_while(indent, &mut false, is_mine);
         }
+    }
+
+    fn is_after_comment(&self) -> bool {
+        self.out.trim_end_matches('\n').rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with('#'))
     }
 
     fn comments_while(&mut self, indent: usize, is_begun: &mut bool, is_mine: impl Fn(&Comment) -> bool) {
@@ -363,6 +381,14 @@ impl Layout {
 }
 
 impl Part {
+    fn ends_in_block(&self) -> bool {
+        match &self.shape {
+            Shape::Scalar { style, .. } => matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
+            Shape::List { items, .. } => items.last().is_some_and(Self::ends_in_block),
+            Shape::Map { entries, .. } => entries.last().is_some_and(|(_, value)| value.ends_in_block()),
+        }
+    }
+
     fn last_line(&self) -> u64 {
         match &self.shape {
             Shape::Scalar { .. } => self.line,
