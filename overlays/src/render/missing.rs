@@ -32,7 +32,7 @@ impl Build<'_> {
         let mut queue = vec![root.clone()];
         while let Some(directory) = queue.pop().filter(|_| found.missing.len() < MAX_TOLD && found.seen.len() < MAX_LAYERS) {
             if found.seen.insert(directory.clone())
-                && let Ok(layer) = self.layer(&directory, false)
+                && let Ok(layer) = self.layer(&directory)
             {
                 let kustomization = &layer.kustomization;
                 let bases = kustomization.resources.iter().chain(&kustomization.components).chain(&kustomization.generators);
