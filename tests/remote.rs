@@ -365,3 +365,30 @@ async fn another_host_sees_no_credential_and_is_asked_for_nothing_twice() -> Res
     })
     .await
 }
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_holds_up_only_the_apps_that_need_it() -> Result {
+    let base = Base::new("1").await?;
+    base.server.behave(Manner::Silent);
+    let fleet = "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps:\n- path: apps/*\n";
+    let mut world = World::of(AGENT).file("plimsoll.yaml", fleet).file("apps/z/z.yaml", &config_map("z", "1"));
+    // More than are brought at once, and all of them first by name.
+    for n in 10..40 {
+        let named = layer(&base.url(&format!("?ref={}", base.first))).replace("own.yaml", &format!("own{n}.yaml"));
+        let prefixed = format!("namePrefix: n{n}-\n{named}");
+        world = world.file(&format!("apps/a{n}/kustomization.yaml"), &prefixed);
+        world = world.file(&format!("apps/a{n}/own{n}.yaml"), &config_map("own", "1"));
+    }
+    let world = world.spec(json!({"remoteBases": {"hosts": [base.server.url]}})).start().await?;
+    let site = world.site();
+    let seen = site.until(("v1", "ConfigMap", "z"), "to be there", |object| value(object) == "1").await;
+    world.explained(seen, &world.first).await?;
+    assert!(!world.statuses(&world.first).await?.iter().any(|status| status.state == "success"), "the others are not there");
+    base.server.behave(Manner::Well);
+    world.repository.write("apps/z/z.yaml", config_map("z", "2"))?;
+    let second = world.repository.push("While the first is on its way still")?;
+    let green = world.until_status(&second, "success").await;
+    world.explained(green, &second).await?;
+    assert_eq!(site.get("v1", "ConfigMap", "n39-base").await?.as_ref().map(value), Some("1"));
+    Ok(())
+}

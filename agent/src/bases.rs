@@ -23,6 +23,7 @@ use overlays::path::RepoPath;
 use overlays::tree::{Remotes, Tree, WithRemotes};
 use overlays::{Error, Remote};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::git::{self, CommitId, Credentials, Git, Limits, Reference, Server};
 use crate::secret::SafeUrl;
@@ -40,6 +41,10 @@ const LIMITS: Limits = Limits { deadline: Duration::from_secs(120), ls_refs: 4 <
 const KEPT: u64 = 512 << 20;
 /// How many bases, each a repository at a reference, may be in use.
 const IN_USE: usize = 64;
+/// How long one who asks for bases waits for all of them.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// A server that has just not answered is not asked again for others who want something of it.
+const SPARED: Duration = Duration::from_secs(5);
 /// How many repositories are asked at once.
 const AT_ONCE: usize = 4;
 /// How many tags of a repository are remembered.
@@ -57,8 +62,8 @@ pub struct Bases {
     users: Arc<Mutex<BTreeMap<String, BTreeSet<RepoPath>>>>,
     /// The repositories that bases in use are read from, by URL.
     repositories: Mutex<BTreeMap<String, Arc<Git>>>,
-    /// One at a time brings, so that nothing is brought twice.
-    bringing: tokio::sync::Mutex<()>,
+    /// One at a time brings, so that nothing is brought twice. It knows which servers did not answer lately, and why.
+    bringing: tokio::sync::Mutex<BTreeMap<String, (Instant, git::Error)>>,
 }
 
 /// Why a base could not be brought.
@@ -66,13 +71,22 @@ pub struct Bases {
 pub struct Unbrought {
     /// In words, at the place that names it.
     pub error: Error,
+    /// The repository.
+    url: String,
+    /// What may pass by itself.
+    away: Option<Box<git::Error>>,
+}
+
+impl Unbrought {
     /// Whether it may go well later.
-    pub is_transient: bool,
+    pub fn is_transient(&self) -> bool {
+        self.away.is_some()
+    }
 }
 
 impl From<Error> for Unbrought {
     fn from(error: Error) -> Self {
-        Self { error, is_transient: false }
+        Self { error, url: String::new(), away: None }
     }
 }
 
@@ -148,20 +162,45 @@ impl Bases {
 
     /// Brings what is missing. What it returns could not be brought; all others can be rendered now.
     pub async fn bring(&self, missing: &[Remote]) -> Vec<Unbrought> {
-        let _one = self.bringing.lock().await;
+        let failed = &mut *self.bringing.lock().await;
+        failed.retain(|_, (when, _)| when.elapsed() < SPARED);
+        let known = &*failed;
+        let until = Instant::now() + PATIENCE;
         let mut wanted: BTreeMap<&str, Vec<&Remote>> = BTreeMap::new();
         missing.iter().for_each(|remote| wanted.entry(&remote.url).or_default().push(remote));
-        let brought = stream::iter(wanted).map(|(url, remotes)| self.bring_from(url, remotes)).buffered(AT_ONCE);
-        brought.concat().await
+        let brought = stream::iter(wanted).map(|(url, remotes)| self.bring_from(url, remotes, known.get(url), until)).buffered(AT_ONCE);
+        let unbrought: Vec<Unbrought> = brought.concat().await;
+        let away = unbrought.iter().filter_map(|unbrought| Some((unbrought.url.clone(), (Instant::now(), *unbrought.away.clone()?))));
+        for (url, fault) in away {
+            failed.entry(url).or_insert(fault);
+        }
+        unbrought
     }
 
     /// Brings bases of one repository.
-    async fn bring_from(&self, url: &str, remotes: Vec<&Remote>) -> Vec<Unbrought> {
-        let mut unbrought = Vec::new();
+    async fn bring_from(&self, url: &str, remotes: Vec<&Remote>, known: Option<&(Instant, git::Error)>, until: Instant) -> Vec<Unbrought> {
+        let (mut unbrought, mut away) = (Vec::new(), known.map(|(_, error)| Box::new(error.clone())));
         for remote in remotes {
-            unbrought.extend(self.bring_one(url, remote).await.err());
+            let brought = match &away {
+                // Whoever waits for one that does not answer keeps others waiting.
+                Some(error) if !self.remotes.has(remote) => Err(self.unfetched(remote, error)),
+                _ if Instant::now() > until => {
+                    let late = git::Error::Deadline { url: SafeUrl::new(url), step: "what comes before it", limit: PATIENCE };
+                    Err(self.unfetched(remote, &late))
+                }
+                _ => self.bring_one(url, remote).await,
+            };
+            if let Err(error) = brought {
+                away = away.or_else(|| error.away.clone());
+                unbrought.push(error);
+            }
         }
         unbrought
+    }
+
+    fn unfetched(&self, remote: &Remote, error: &git::Error) -> Unbrought {
+        let away = error.is_transient().then(|| Box::new(error.clone()));
+        Unbrought { url: remote.url.clone(), error: pinned::unfetched(remote, error, &self.permit), away }
     }
 
     async fn bring_one(&self, url: &str, remote: &Remote) -> Result<(), Unbrought> {
@@ -179,8 +218,7 @@ impl Bases {
         }
         let place = Place { directory: self.directory.join(short(url.reveal())) };
         let git = self.repository(remote, &url, server.as_ref(), &place)?;
-        let failed =
-            |error: git::Error| Unbrought { is_transient: error.is_transient(), error: pinned::unfetched(remote, &error, &self.permit) };
+        let failed = |error: git::Error| self.unfetched(remote, &error);
         let _lock = place.lock(remote).await?;
         let commit = self.commit(remote, &git, &place).await?;
         self.make_room(remote, &place)?;
@@ -203,13 +241,12 @@ impl Bases {
         }
         let credentials = if is_own { self.credentials.clone() } else { Credentials::default() };
         let git = Git::new(place.directory.clone(), url.clone(), credentials, LIMITS);
-        git.map(Arc::new).map_err(|error| pinned::unfetched(remote, &error, &self.permit).into())
+        git.map(Arc::new).map_err(|error| self.unfetched(remote, &error))
     }
 
     /// The commit that a base is brought at: the one that is written, or where its tag stood when it was first asked for.
     async fn commit(&self, remote: &Remote, git: &Git, place: &Place) -> Result<CommitId, Unbrought> {
-        let failed =
-            |error: git::Error| Unbrought { is_transient: error.is_transient(), error: pinned::unfetched(remote, &error, &self.permit) };
+        let failed = |error: git::Error| self.unfetched(remote, &error);
         match pinned::written(remote) {
             Written::Commit(commit) => Ok(commit),
             Written::Nothing => {
@@ -282,7 +319,9 @@ impl Place {
 
     fn unwritable(&self, remote: &Remote, error: &std::io::Error) -> Unbrought {
         let message = format!("the remote base {remote} could not be kept in {}: {error}", self.directory.display());
-        Unbrought { error: refused(remote, message, "check that the directory is writable and the disk is not full"), is_transient: true }
+        let away = Box::new(git::Error::Store { path: self.directory.clone(), why: error.to_string() });
+        let error = refused(remote, message, "check that the directory is writable and the disk is not full");
+        Unbrought { error, url: remote.url.clone(), away: Some(away) }
     }
 
     /// The commit that a tag stood for when it was first asked for.

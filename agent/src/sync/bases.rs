@@ -3,6 +3,7 @@
 //! It does not know how they are brought, nor what becomes of what is rendered.
 
 use overlays::{Error as Wrong, Errors, Fingerprint, Options, Remote, Rendered};
+use tokio::sync::SemaphorePermit;
 
 use super::{Error, Leader, Workshop, render, render_failures};
 use crate::bases::{ROUNDS, Unbrought, pinned};
@@ -16,15 +17,19 @@ pub(super) struct Unrendered {
     pub(super) is_transient: bool,
 }
 
+/// What an app renders to, what that came of, and the permit to go on.
+type Outcome<'a> = Result<(Rendered, Fingerprint, SemaphorePermit<'a>), Unrendered>;
+
 impl Leader {
-    /// Renders an app; what can be read of it now, and what that came of.
-    pub(super) async fn render(&self, workshop: &Workshop, app: &App) -> Result<Result<(Rendered, Fingerprint), Unrendered>, Error> {
+    /// Renders an app. While something is brought for it, others may go on in its place.
+    pub(super) async fn render<'a>(&'a self, workshop: &Workshop, app: &App, permit: SemaphorePermit<'a>) -> Result<Outcome<'a>, Error> {
+        let mut permit = permit;
         let (bases, mut last) = (self.source.borrow().bases().clone(), Errors::default());
         for _ in 0..ROUNDS {
             let errors = match self.try_render(workshop, app).await? {
                 Ok((rendered, print)) => {
                     bases.used_by(&app.name, rendered.inputs.paths());
-                    return Ok(Ok((rendered, print)));
+                    return Ok(Ok((rendered, print, permit)));
                 }
                 Err(errors) => errors,
             };
@@ -35,7 +40,9 @@ impl Leader {
             if missing.is_empty() {
                 return Ok(Err(unrendered(app, errors, &[])));
             }
+            drop(permit);
             let unbrought = bases.bring(&missing).await;
+            permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
             if !unbrought.is_empty() {
                 return Ok(Err(unrendered(app, errors, &unbrought)));
             }
@@ -64,5 +71,5 @@ impl Leader {
 
 fn unrendered(app: &App, errors: Errors, unbrought: &[Unbrought]) -> Unrendered {
     let errors = pinned::told(errors, unbrought.iter().map(|unbrought| unbrought.error.clone()));
-    Unrendered { failures: render_failures(&app.name, &errors), is_transient: unbrought.iter().any(|unbrought| unbrought.is_transient) }
+    Unrendered { failures: render_failures(&app.name, &errors), is_transient: unbrought.iter().any(Unbrought::is_transient) }
 }

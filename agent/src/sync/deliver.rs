@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use overlays::object::{Object, ObjectId, Origin};
 use overlays::{Fingerprint, Rendered};
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use super::bases::Unrendered;
 use super::{Course, Error, Leader, Note, root_text};
@@ -100,16 +101,16 @@ impl Leader {
         if !self.dependencies_healthy(app).await {
             return Ok(None);
         }
-        let _permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
+        let permit = self.gate.acquire().await.map_err(|_| Error::LeaseLost)?;
         self.healed(&app.name).await;
         // On the heap only now: of a fleet of thousands of apps all wait here at once, and what is to come is some ten kilobytes each.
-        Box::pin(self.bring_app(course, app)).await
+        Box::pin(self.bring_app(course, app, permit)).await
     }
 
     /// Renders one app and applies it.
-    async fn bring_app(&self, course: &Course, app: &App) -> Result<Option<(String, Prune)>, Error> {
+    async fn bring_app(&self, course: &Course, app: &App, permit: SemaphorePermit<'_>) -> Result<Option<(String, Prune)>, Error> {
         self.start(&app.name);
-        let (rendered, print) = match self.render(&course.workshop, app).await? {
+        let (rendered, print, _permit) = match self.render(&course.workshop, app, permit).await? {
             Ok(rendered) => rendered,
             Err(Unrendered { failures, is_transient }) => {
                 self.record(app, Delivery { failures, again: is_transient, ..Delivery::default() }, None);

@@ -297,7 +297,7 @@ fn specs(fields: &[Field], create: bool) -> Vec<FieldSpec> {
 
 fn in_pods(workload: &Workload, fields: &[&str]) -> Vec<FieldSpec> {
     let (group, version, kind, pod) = *workload;
-    fields.iter().map(|field| FieldSpec { gvk: gvk((group, version, kind)), path: format!("{pod}/{field}"), create: false }).collect()
+    fields.iter().map(|field| FieldSpec { gvk: gvk((group, version, kind)), path: [pod, "/", field].concat(), create: false }).collect()
 }
 
 fn pod_selectors() -> Vec<FieldSpec> {
