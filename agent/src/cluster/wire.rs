@@ -1,5 +1,6 @@
 //! One request to the API server and its answer, with a bound on bytes, on time and on how often it is tried. It knows no Kubernetes object.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
@@ -15,6 +16,8 @@ use super::refusal::Refusal;
 const ONE_TRY: Duration = Duration::from_secs(35);
 /// How long a server that says "not now" (429, 503) is asked again.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server that was ready is taken to be so.
+const READY_FOR: Duration = Duration::from_secs(1);
 /// How long the question may take whether a server is ready.
 const READY: Duration = Duration::from_secs(3);
 /// How often a connection that breaks or is refused is tried again. Few: whoever asked must know soon that the server is away.
@@ -30,6 +33,8 @@ pub(super) struct Wire {
     client: kube::Client,
     acting_as: Option<HeaderValue>,
     fence: Option<Fence>,
+    /// When the server last said that it is ready.
+    ready: Arc<Mutex<Option<Instant>>>,
 }
 
 /// One request.
@@ -125,7 +130,7 @@ impl Call {
 
 impl Wire {
     pub(super) fn new(client: kube::Client) -> Self {
-        Self { client, acting_as: None, fence: None }
+        Self { client, acting_as: None, fence: None, ready: Arc::default() }
     }
 
     pub(super) fn acting_as(&self, user: HeaderValue) -> Self {
@@ -180,7 +185,7 @@ impl Wire {
     /// refuses what it would grant a moment later (seen on 1.37, for some 100 ms after each restart).
     async fn believed(&self, call: &Call) -> Result<(u16, HeaderMap, Body), Failed> {
         match self.open_request(call).await {
-            Err(Failed::Refused { refusal: Refusal::Forbidden { .. }, .. }) => {
+            Err(Failed::Refused { refusal: Refusal::Forbidden { .. }, .. }) if !self.was_just_ready() => {
                 if self.is_beginning().await {
                     let message = "it is starting, and does not know yet who may do what".to_owned();
                     return Err(Failed::Refused { refusal: Refusal::Away { message }, after: None });
@@ -195,12 +200,19 @@ impl Wire {
     /// Whether the server is not ready, or refuses even what everybody may: to ask that, and to ask for what there is in the API.
     async fn is_beginning(&self) -> bool {
         let plain = Self { acting_as: None, ..self.clone() };
-        match plain.probe("/readyz").await {
+        let is_beginning = match plain.probe("/readyz").await {
             Probe::Ready => false,
             Probe::Away => true,
             // Somebody may have seen to it that not everybody asks; but without the other we could not work at all.
             Probe::Refused => matches!(plain.probe("/api").await, Probe::Away | Probe::Refused),
-        }
+        };
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = (!is_beginning).then(Instant::now);
+        is_beginning
+    }
+
+    /// Whether the server was ready a moment ago: no server begins anew in less, and where much is refused each is not asked for thrice.
+    fn was_just_ready(&self) -> bool {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|seen| seen.elapsed() < READY_FOR)
     }
 
     async fn probe(&self, path: &'static str) -> Probe {
