@@ -360,7 +360,52 @@ fn digest(bytes: &[u8]) -> ContentId {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::tree::{Fixture, TreeError};
+
+    /// A tree that knows the ids of its files, as Git does, and tells which of them are read.
+    struct Told(Fixture, Mutex<Vec<String>>);
+
+    impl Tree for Told {
+        fn kind(&self, path: &RepoPath) -> Result<Option<Kind>, TreeError> {
+            self.0.kind(path)
+        }
+
+        fn read(&self, path: &RepoPath) -> Result<Option<Blob>, TreeError> {
+            self.1.lock().unwrap().push(path.to_string());
+            self.0.read(path)
+        }
+
+        fn list(&self, path: &RepoPath) -> Result<BTreeMap<String, Kind>, TreeError> {
+            self.0.list(path)
+        }
+
+        fn id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+            self.0.id(path)
+        }
+
+        fn known_id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+            self.0.id(path)
+        }
+    }
+
+    #[test]
+    fn a_resource_is_read_once_and_not_at_all_where_its_content_is_known() {
+        let files = "//- kustomization.yaml\nresources: [a.yaml, b.yaml]\n//- a.yaml\nkind: A\nmetadata: {name: a}\n//- b.yaml\nkind: B\nmetadata: {name: b}\n";
+        let tree = Told(Fixture::new(files), Mutex::default());
+        let mut cache = Cache::default();
+        let mut rendered = || {
+            let rendered = crate::render(&tree, &RepoPath::root(), &crate::Options::default(), &mut cache).unwrap();
+            (rendered.manifest.to_yaml().unwrap(), std::mem::take(&mut *tree.1.lock().unwrap()))
+        };
+        let (first, read) = rendered();
+        assert_eq!(read, ["kustomization.yaml", "a.yaml", "b.yaml"]);
+        let (second, read) = rendered();
+        assert_eq!((second, read), (first, vec!["kustomization.yaml".to_owned()]));
+    }
 
     #[test]
     fn the_cache_keeps_what_was_used_last_and_stays_in_its_limit() {
