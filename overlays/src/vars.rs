@@ -170,6 +170,10 @@ fn replace_text(node: &mut Node, values: &HashMap<String, Node>) {
         Some(replaced) => *node = replaced,
         None => edit::settle_string(node),
     }
+    // And it is folded no more.
+    if let Value::Scalar(_, style @ Style::Folded, _) = &mut node.value {
+        *style = Style::Quoted;
+    }
 }
 
 /// The node with its vars replaced. A var that is the whole text gives its type too.

@@ -27,9 +27,13 @@ const fn refused(words: &'static str, reason: &'static str) -> Listed {
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 19] = [
+const LISTED: [Listed; 20] = [
     refused("as a !!null", "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused("as a !!timestamp", "a date that a replacement replaces has kept its type there; here it is text"),
+    refused(
+        "cannot decode !!str",
+        "a word that a replacement put where a number was is no number; here it is told when it is printed, if at all",
+    ),
     refused("updating name reference in", "a field where a name may stand holds something else there; here it is no reference"),
     refused("expected ScalarNode but got MappingNode", "a prefix or image is to go into a map; here a map is left as it is"),
     refused("invalid value type expect a string", "a list for vars holds other things than strings; here these are left as they are"),

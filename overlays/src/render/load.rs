@@ -174,7 +174,7 @@ pub(super) fn objects(documents: &[Arc<Node>], file: &RepoPath) -> Result<Vec<Ob
             Some(items) => {
                 for item in items.iter().filter(|item| !edit::is_empty(item)) {
                     check(item)?;
-                    queue.push_back(Arc::new(item.clone()));
+                    queue.push_back(Arc::new(edit::restated(item)));
                 }
             }
             None => {

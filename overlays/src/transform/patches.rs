@@ -201,6 +201,7 @@ fn change(
 ) -> Result<(), Error> {
     // As in kyaml, where the outcome of replacing the root is thrown away.
     if document.replaces_root() {
+        objects.change(at, |object| restore(object, &object.clone(), options));
         return Ok(());
     }
     let mut patch = patch;
