@@ -650,7 +650,10 @@ impl<'a> Helm<'a> {
             return;
         }
         match self.keep_at {
-            None if self.done.is_some() && leader.has_news_to_keep() => self.keep_at = Some(now + KEEP),
+            // The first time at once: who takes over from here knows nothing else of what was applied.
+            None if self.done.is_some() && leader.has_news_to_keep() => {
+                self.keep_at = Some(if leader.kept.get() == 0 { now } else { now + KEEP });
+            }
             Some(time) if now >= time => {
                 self.keep_at = None;
                 self.keeping = Some(leader.keep().boxed_local());

@@ -115,6 +115,10 @@ impl Tree for WithRemotes<'_> {
         self.at(path, |tree, path| tree.id(path))
     }
 
+    fn known_id(&self, path: &RepoPath) -> Result<Option<ContentId>, TreeError> {
+        self.at(path, |tree, path| tree.known_id(path))
+    }
+
     fn real(&self, path: &RepoPath) -> Result<Option<RepoPath>, TreeError> {
         let real = self.at(path, |tree, path| tree.real(path))?;
         let brought = self.remotes.find(|brought| path.is_within(&brought.at));
