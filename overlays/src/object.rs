@@ -300,7 +300,7 @@ impl Object {
     /// In kustomize an object that was renamed or generated has annotations, for that is where it keeps what it knows; steps that add to
     /// them without making them rely on it.
     pub(crate) fn ensure_annotations(&mut self) {
-        if self.history.past.is_empty() && !self.history.hashed {
+        if self.history.past.is_empty() && !self.history.hashed && self.history.made.is_none() {
             return;
         }
         let Some(metadata) = self.body_mut().get_mut("metadata") else { return };
@@ -311,10 +311,31 @@ impl Object {
         }
     }
 
+    /// Makes a map of a null that stands in the place of the annotations: what kustomize puts below it is found in the end.
+    pub(crate) fn open_annotations(&mut self) {
+        if self.body.at(&["metadata", "annotations"]).is_some_and(edit::is_null)
+            && let Some(annotations) = self.body_mut().get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations"))
+        {
+            *annotations = Node { mark: annotations.mark, ..Node::map() };
+        }
+    }
+
+    /// Makes strings of all annotations; a null in their place goes.
+    pub(crate) fn restate_annotations(&mut self) {
+        if self.body.at(&["metadata", "annotations"]).is_some()
+            && let Some(metadata) = self.body_mut().get_mut("metadata")
+        {
+            edit::restate_strings(metadata, "annotations");
+        }
+        self.ensure_annotations();
+    }
+
     /// Forgets what it was and where it came from, as kustomize does when a patch takes its notes away: from here on this is its first name.
     pub(crate) fn forget(&mut self) {
         let History { past, prefixes, suffixes, hashed, .. } = &mut self.history;
-        (past.clear(), prefixes.clear(), suffixes.clear());
+        past.clear();
+        prefixes.clear();
+        suffixes.clear();
         *hashed = false;
         self.forget_origin();
     }

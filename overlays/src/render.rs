@@ -109,6 +109,7 @@ pub(crate) fn render_watching(
         source: Source::new(tree, cache, options.restrict, options.strict),
         schemas: Schemas::default(),
         has_schemas: false,
+        needs_builtin: false,
         noted_from: None,
         watched,
         warnings: Vec::new(),
@@ -170,6 +171,8 @@ struct Build<'a> {
     schemas: Schemas,
     /// Whether a layer has said which schemas hold; the first one decides.
     has_schemas: bool,
+    /// Whether kustomize has had a reason to look into its builtin schemas by now; a schema that a layer brings then is added to them.
+    needs_builtin: bool,
     /// The root's directory, if its `buildMetadata` asks for anything.
     noted_from: Option<RepoPath>,
     /// The objects that are to be explained.

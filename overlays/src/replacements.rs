@@ -9,6 +9,7 @@ use crate::object::{DEFAULT_NAMESPACE, Id, Object};
 use crate::objects::Objects;
 use crate::yaml::{Dialect, Mark, Node, Scalar, Style, Value};
 
+mod layout;
 mod path;
 mod structured;
 
@@ -60,6 +61,12 @@ impl Taken {
     /// Whether it is a field of the object at this place.
     fn is_of(&self, at: usize) -> bool {
         self.from.as_ref().is_some_and(|(from, _)| *from == at)
+    }
+
+    /// Where the value stands in the object that it is of.
+    fn address(&self, body: &Node) -> Option<*const Node> {
+        let (_, steps) = self.from.as_ref()?;
+        path::lookup(body, steps).ok().flatten().map(std::ptr::from_ref)
     }
 
     /// Reads the field again once the object at this place was written to.
@@ -154,7 +161,7 @@ fn apply_to_target(target: &ReplacementTarget, taken: &mut Taken, objects: &mut 
             let outcome = if taken.is_of(at) {
                 write_live(body, field, taken, at, &target.options)
             } else {
-                write(body, field, &taken.value, &target.options, None).map(drop)
+                write(body, field, &taken.value, &target.options)
             };
             let outcome = outcome.and_then(|()| edit::check_growth(object.body()));
             outcome.map_err(|problem| wrong(format!("{}: {problem}", object.id())))?;
@@ -169,51 +176,77 @@ fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
 
 /// Writes into the object that the value is of: what is made or written changes the value for the fields that follow.
 fn write_live(body: &mut Node, field: &str, taken: &mut Taken, at: usize, options: &FieldOptions) -> Result<(), String> {
-    let count = write(body, field, &taken.value, options, Some(usize::MAX))?;
-    for turn in 0..count {
+    let steps = path::split(field);
+    if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options, true)) {
         taken.refresh(at, body);
-        write(body, field, &taken.value, options, Some(turn))?;
+        return Ok(());
     }
-    taken.refresh(at, body);
+    // What is missing is made first, for whatever grows may move.
+    is_found(path::for_each(body, &steps, options.create.then_some(&taken.value), &mut |_| Ok(())), field, options)?;
+    let mut found: Vec<*const Node> = Vec::new();
+    let mut note = |node: &mut Node| {
+        found.push(std::ptr::from_ref(node));
+        Ok(())
+    };
+    is_found(path::for_each(body, &steps, None, &mut note), field, options)?;
+    if found.len() > MAX_LIVE {
+        return write(body, field, &taken.value.clone(), options);
+    }
+    let source = taken.address(body);
+    for address in found {
+        // A value that was displaced goes on as it was.
+        if taken.address(body) == source {
+            taken.refresh(at, body);
+        }
+        // What a map or list that was written has taken the place of is no part of the object any more.
+        if let Some(node) = at_address(body, address) {
+            set_field(node, &taken.value, options, is_annotation(&steps))?;
+        }
+    }
+    if taken.address(body) == source {
+        taken.refresh(at, body);
+    }
     Ok(())
 }
 
-/// Writes into all fields that a path leads to, or only into one of them, and says how many there are.
-fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions, only: Option<usize>) -> Result<usize, String> {
+/// In how many fields at once a value is written that is read again after each: each has to be found again, too.
+const MAX_LIVE: usize = 100;
+
+fn at_address(node: &mut Node, address: *const Node) -> Option<&mut Node> {
+    if std::ptr::from_ref(node) == address {
+        return Some(node);
+    }
+    match &mut node.value {
+        Value::Scalar(..) => None,
+        Value::List(items) => items.iter_mut().find_map(|item| at_address(item, address)),
+        Value::Map(entries) => entries.iter_mut().find_map(|entry| at_address(&mut entry.value, address)),
+    }
+}
+
+/// Annotations are made strings in the end, whatever stood there.
+fn is_annotation(steps: &[String]) -> bool {
+    matches!(steps, [metadata, annotations, ..] if metadata == "metadata" && annotations == "annotations")
+}
+
+fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
-    // Annotations are made strings in the end, whatever stood there.
-    let is_annotation = steps.starts_with(&["metadata".to_owned(), "annotations".to_owned()]);
-    let mut turn = 0;
-    let mut set = |node: &mut Node| {
-        turn += 1;
-        if only.is_some_and(|only| only != turn - 1) {
-            return Ok(());
-        }
-        if is_annotation {
-            node_as_text(node);
-        }
-        set_field(node, value, options)
-    };
-    if structured::write(body, &steps, options.create.then_some(value), &mut set) {
-        return Ok(usize::from(only.is_some()));
+    let create = options.create.then_some(value);
+    // Inside of a text a word that takes the place of a number gets the tag of that.
+    if structured::write(body, &steps, create, &mut |node| set_field(node, value, options, true)) {
+        return Ok(());
     }
-    let found = path::for_each(body, &steps, options.create.then_some(value), &mut set);
-    match found.map_err(|problem| format!("field `{field}`: {problem}"))? {
+    let may_tag = is_annotation(&steps);
+    is_found(path::for_each(body, &steps, create, &mut |node| set_field(node, value, options, may_tag)), field, options)
+}
+
+fn is_found(count: Result<usize, String>, field: &str, options: &FieldOptions) -> Result<(), String> {
+    match count.map_err(|problem| format!("field `{field}`: {problem}"))? {
         0 => Err(format!("there is no field `{field}` to replace{}", if options.create { ", and it can't be made" } else { "" })),
-        count => Ok(count),
+        _ => Ok(()),
     }
 }
 
-/// Makes a scalar a string; one without any text, which was just made, stays as it is.
-fn node_as_text(node: &mut Node) {
-    if let Value::Scalar(text, style @ Style::Plain, None) = &mut node.value
-        && !text.is_empty()
-    {
-        *style = Style::Quoted;
-    }
-}
-
-fn set_field(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), String> {
+fn set_field(node: &mut Node, value: &Node, options: &FieldOptions, may_tag: bool) -> Result<(), String> {
     let mut value = value.clone();
     if !options.delimiter.is_empty() {
         let old = node.text().ok_or("a `delimiter` can only part a single value")?;
@@ -229,9 +262,23 @@ fn set_field(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<()
     // Only the text goes over: a number stays a number, a string a string.
     let text = value.text().map_or("", |text| &**text).to_owned();
     let mark = if value.mark.line > 0 { value.mark } else { node.mark };
-    *node = retyped(node, &text)?;
+    *node = match retyped(node, &text) {
+        Err(_) if may_tag => tagged(node, &text),
+        outcome => outcome?,
+    };
     node.mark = mark;
     Ok(())
+}
+
+/// A scalar with another text and the tag of its old one.
+fn tagged(node: &Node, text: &str) -> Node {
+    let tag = match node.resolve(Dialect::Resource) {
+        Ok(Scalar::Int(_)) => "!!int",
+        Ok(Scalar::Float(_)) => "!!float",
+        Ok(Scalar::Bool(_)) => "!!bool",
+        _ => "!!null",
+    };
+    Node { value: Value::Scalar(text.into(), Style::Plain, Some(tag.into())), mark: node.mark }
 }
 
 fn with_part(old: &str, new: &str, options: &FieldOptions) -> String {
@@ -260,7 +307,10 @@ fn retyped(node: &Node, text: &str) -> Result<Node, String> {
     }
     let new = plain.resolve(Dialect::Resource).map_err(|error| error.message().to_owned())?;
     match node.resolve(Dialect::Resource) {
-        Ok(Scalar::Str(_) | Scalar::Timestamp(_)) | Err(_) => Ok(Node::string(text)),
+        // Still a string, though without quotes.
+        Ok(Scalar::Str(_) | Scalar::Timestamp(_)) | Err(_) => {
+            Ok(Node { value: Value::Scalar(text.into(), Style::Plain, Some("!!str".into())), mark: node.mark })
+        }
         Ok(Scalar::Null) => Ok(plain.clone()),
         Ok(Scalar::Float(_)) if matches!(new, Scalar::Int(_)) => Ok(plain.clone()),
         Ok(scalar) if scalar.type_name() == new.type_name() && !matches!((&scalar, &new), (Scalar::Int(_), Scalar::Float(_))) => {
@@ -286,7 +336,7 @@ mod tests {
     fn a_replaced_scalar_keeps_its_type() {
         let check = |old: &Node, text: &str| retyped(old, text).map(|node| matches!(node.value, Value::Scalar(_, Style::Plain, _)));
         assert_eq!(check(&Node::plain("80"), "81"), Ok(true));
-        assert_eq!(check(&Node::plain("web"), "81"), Ok(false));
+        assert!(retyped(&Node::plain("web"), "81").is_ok_and(|node| node.resolve(Dialect::Resource) == Ok(Scalar::Str("81".into()))));
         assert_eq!(check(&Node::string("80"), "81"), Ok(false));
         assert!(check(&Node::plain("80"), "web").is_err());
     }

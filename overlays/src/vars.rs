@@ -83,21 +83,20 @@ impl Vars {
             let found = found.ok_or_else(|| wrong(format!("the var `{name}` reads `{path}` of {}, which is not there", object.id())))?;
             let found = &counted(found)
                 .ok_or_else(|| wrong(format!("the var `{name}` reads `{path}` of {}, which is no number as Go reads them", object.id())))?;
-            // Of a null among the annotations kustomize takes the text.
-            let text = found.text().filter(|_| path.starts_with("metadata.annotations") && edit::is_null(found));
-            Ok((name.clone(), text.map_or_else(|| found.clone(), |text| edit::string_at(text, found.mark))))
+            Ok((name.clone(), found.clone()))
         };
         self.0.iter().map(value).collect()
     }
 }
 
-/// A number as Go's decimal functions read it, which know no octal digits and no other bases; other values as they are.
+/// A number as Go's decimal functions read it, which know no octal digits and no other bases. Null and dates are texts.
 fn counted(value: &Node) -> Option<Node> {
     let mut counted = value.clone();
     if let Value::Scalar(text, Style::Plain, None) = &mut counted.value {
         *text = match value.resolve(Dialect::Resource) {
             Ok(Scalar::Int(_)) => text.parse::<i64>().ok()?.to_string().into(),
             Ok(Scalar::Float(_)) => yaml::float_text(text.parse().ok()?).into(),
+            Ok(Scalar::Null | Scalar::Timestamp(_)) => return Some(edit::string_at(text, value.mark)),
             _ => return Some(counted),
         };
     }
@@ -171,11 +170,16 @@ fn replace_text(node: &mut Node, values: &HashMap<String, Node>) {
         Some(replaced) => *node = replaced,
         None => edit::settle_string(node),
     }
+    // And it is folded no more.
+    if let Value::Scalar(_, style @ Style::Folded, _) = &mut node.value {
+        *style = Style::Quoted;
+    }
 }
 
 /// The node with its vars replaced. A var that is the whole text gives its type too.
 fn replaced(node: &Node, values: &HashMap<String, Node>) -> Option<Node> {
-    let text = node.text().filter(|text| text.contains('$'))?;
+    let is_other = matches!(&node.value, Value::Scalar(_, _, Some(tag)) if !matches!(&**tag, "" | "!" | "!!str" | "tag:yaml.org,2002:str"));
+    let text = node.text().filter(|text| !is_other && text.contains('$'))?;
     let whole = text.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')')).filter(|name| !name.contains(')'));
     if let Some(value) = whole.and_then(|name| values.get(name)).filter(|value| value.text().is_some()) {
         return Some(Node { mark: node.mark, ..value.clone() });

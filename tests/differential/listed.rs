@@ -16,6 +16,8 @@ enum Sign {
     Refused(&'static str),
     /// Only this project refuses, with such words.
     Told(&'static str),
+    /// kustomize prints what it keeps among annotations while it builds.
+    Leaks,
     /// Only kustomize refuses, for it sees a change between two texts that it then prints, and they are the same.
     NoChange,
 }
@@ -25,8 +27,13 @@ const fn refused(words: &'static str, reason: &'static str) -> Listed {
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 13] = [
+const LISTED: [Listed; 20] = [
     refused("as a !!null", "a null that a replacement fills has kept its type there, and cannot be printed"),
+    refused("as a !!timestamp", "a date that a replacement replaces has kept its type there; here it is text"),
+    refused(
+        "cannot decode !!str",
+        "a word that a replacement put where a number was is no number; here it is told when it is printed, if at all",
+    ),
     refused("updating name reference in", "a field where a name may stand holds something else there; here it is no reference"),
     refused("expected ScalarNode but got MappingNode", "a prefix or image is to go into a map; here a map is left as it is"),
     refused("invalid value type expect a string", "a list for vars holds other things than strings; here these are left as they are"),
@@ -44,6 +51,14 @@ const LISTED: [Listed; 13] = [
         reason: "a replacement writes a word where a number was; kustomize tells it only if the field is still there in the end",
         sign: Sign::Told("can't replace a"),
     },
+    refused("invalid base64 data", "a replacement put a text into a binary value; here it is text"),
+    refused("is missing for replacement source", "a null that another replacement filled is still taken for missing there"),
+    refused("number of previous names", "a replacement copied half of what kustomize keeps among the annotations"),
+    Listed {
+        reason: "a replacement puts a map where the name stands; here an object without a name is an error",
+        sign: Sign::Told("took the name or kind of the object"),
+    },
+    Listed { reason: "a replacement copies what kustomize keeps among the annotations, and it is printed", sign: Sign::Leaks },
     Listed { reason: "a validator that changed nothing is said to have changed something", sign: Sign::NoChange },
 ];
 
@@ -52,6 +67,7 @@ pub(crate) fn listed(theirs: &Outcome, ours: &Outcome) -> Option<&'static Listed
     LISTED.iter().find(|listed| match (&listed.sign, theirs, ours) {
         (Sign::Refused(words), Err(error), Ok(_)) => error.contains(words),
         (Sign::Told(words), Ok(_), Err(error)) => error.contains(words),
+        (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/prev") && !ours.contains("internal.config"),
         (Sign::NoChange, Err(error), Ok(_)) => shows_no_change(error),
         _ => false,
     })

@@ -2,7 +2,7 @@
 //!
 //! It must not know which fields exist in Kubernetes.
 
-use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Value};
+use crate::yaml::{self, Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Value};
 
 /// Whether a resource's node is null: `null`, `~`, or nothing at all.
 pub(crate) fn is_null(node: &Node) -> bool {
@@ -70,6 +70,30 @@ pub(crate) fn untagged() -> Node {
 /// Whether a step wrote this scalar, so that its text alone says its type; see [`UNTAGGED`].
 pub(crate) fn is_untagged(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(_, Style::Plain, Some(tag)) if **tag == *UNTAGGED)
+}
+
+/// What becomes of a node that kustomize reads into Go's values and writes again, as it does with the items of a list of objects:
+/// numbers, dates and nulls in the one spelling that Go has for them, and quotes only where they are needed.
+pub(crate) fn restated(node: &Node) -> Node {
+    let value = match &node.value {
+        Value::List(items) => Value::List(items.iter().map(restated).collect()),
+        Value::Map(entries) => {
+            Value::Map(entries.iter().map(|entry| Entry { key: entry.key.clone(), value: restated(&entry.value) }).collect())
+        }
+        Value::Scalar(text, ..) => {
+            let plain = match node.resolve(Dialect::Resource) {
+                _ if is_null(node) => "null".into(),
+                Ok(Scalar::Int(value)) => value.to_string(),
+                Ok(Scalar::Float(value)) if value.is_finite() => yaml::float_text(value),
+                Ok(Scalar::Bool(value)) => value.to_string(),
+                Ok(Scalar::Timestamp(text)) => text,
+                Ok(Scalar::Str(text)) => return written_at(&text.as_ref().into(), node.mark),
+                _ => return Node { value: Value::Scalar(text.clone(), Style::Plain, None), mark: node.mark },
+            };
+            Value::Scalar(plain.into(), Style::Plain, None)
+        }
+    };
+    Node { value, mark: node.mark }
 }
 
 /// Makes a string of a scalar that a step wrote, as kustomize does where it takes it for one.

@@ -3,6 +3,7 @@
 //! It must not know how merging works. Everything that is not here is a map (merged) or a list (replaced as a whole); so are kinds
 //! that came later, because outputs must be the same as kustomize's.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -107,14 +108,18 @@ fn builtin(api_version: &str, kind: &str) -> Option<&'static Shape> {
 
 /// The schemas that hold while one tree is rendered: the builtin ones, or those of the file that `openapi:` names, which replace them.
 #[derive(Debug, Default)]
-pub(crate) struct Schemas(Option<Custom>);
+pub(crate) struct Schemas {
+    custom: Option<Custom>,
+    /// Whether anything was looked for in the builtin schemas.
+    asked: Cell<bool>,
+}
 
 /// An OpenAPI document, and which of its definitions describes which kind.
 #[derive(Debug)]
 pub(crate) struct Custom {
     definitions: serde_json::Map<String, Value>,
     kinds: BTreeMap<(String, String), String>,
-    /// Whether the builtin schemas hold for what the document lacks: so it is if a layer below the root names the document.
+    /// Whether the builtin schemas hold for what the document lacks: so it is if they were looked into before.
     with_builtin: bool,
 }
 
@@ -126,16 +131,26 @@ impl Schemas {
             _ => serde_json::Map::new(),
         };
         let kinds = definitions.iter().flat_map(|(name, definition)| kinds_of(definition).map(move |kind| (kind, name.clone()))).collect();
-        Self(Some(Custom { definitions, kinds, with_builtin }))
+        Self { custom: Some(Custom { definitions, kinds, with_builtin }), asked: Cell::default() }
+    }
+
+    /// Whether anything was looked for in the builtin schemas.
+    pub(crate) fn were_asked(&self) -> bool {
+        self.asked.get()
+    }
+
+    fn builtin(&self, api_version: &str, kind: &str) -> Option<&'static Shape> {
+        self.asked.set(true);
+        builtin(api_version, kind)
     }
 
     /// The schema of a kind, if there is one.
     pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<Schema<'_>> {
-        match &self.0 {
-            None => builtin(api_version, kind).map(Schema::Builtin),
+        match &self.custom {
+            None => self.builtin(api_version, kind).map(Schema::Builtin),
             Some(custom) => match custom.kinds.get(&(api_version.to_owned(), kind.to_owned())) {
                 Some(name) => Some(Schema::Custom(custom, custom.definitions.get(name)?)),
-                None => builtin(api_version, kind).filter(|_| custom.with_builtin).map(Schema::Builtin),
+                None => self.builtin(api_version, kind).filter(|_| custom.with_builtin).map(Schema::Builtin),
             },
         }
     }

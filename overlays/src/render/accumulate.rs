@@ -157,7 +157,7 @@ impl Build<'_> {
             let error = Error::new(Stage::Layer, format!("more than {MAX_LAYERS} layers are included"));
             return Err(at(self, error.code_is(Code::Limit)));
         }
-        self.layer(path, false).map_err(|error| at(self, error))
+        self.layer(path).map_err(|error| at(self, error))
     }
 
     /// Adds what another part of the tree came to.

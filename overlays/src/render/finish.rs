@@ -64,7 +64,7 @@ impl Build<'_> {
             let plain = self.plain(root)?;
             return Ok((self.finish(plain, None, options)?, BTreeMap::new()));
         }
-        let layer = self.layer(root, true)?;
+        let layer = self.layer(root)?;
         let wanted = layer.kustomization.build_metadata.as_slice();
         self.noted_from = (!wanted.is_empty()).then(|| layer.directory.clone());
         let accumulated = self.accumulate(&layer, &[], Accumulated::default())?;

@@ -36,7 +36,7 @@ impl Build<'_> {
     }
 
     /// Reads the layer in a directory.
-    pub(super) fn layer(&mut self, directory: &RepoPath, is_root: bool) -> Result<Layer, Error> {
+    pub(super) fn layer(&mut self, directory: &RepoPath) -> Result<Layer, Error> {
         self.source.enter(directory);
         let file = self.kustomization_file(directory)?.ok_or_else(|| {
             Error::new(Stage::Layer, format!("`{directory}` holds no kustomization file"))
@@ -56,7 +56,7 @@ impl Build<'_> {
         let number = self.source.number(&file);
         let layer = Layer { directory: directory.clone(), file, text: blob, number, kustomization };
         self.check_kind(&layer)?;
-        self.take_schemas(&layer, is_root)?;
+        self.take_schemas(&layer)?;
         Ok(layer)
     }
 
@@ -76,7 +76,7 @@ impl Build<'_> {
     }
 
     /// The first layer that says so decides which schemas hold in the whole tree.
-    fn take_schemas(&mut self, layer: &Layer, is_root: bool) -> Result<(), Error> {
+    fn take_schemas(&mut self, layer: &Layer) -> Result<(), Error> {
         let openapi = &layer.kustomization.openapi;
         let wrong = |message: &str| Error::new(Stage::Layer, message).at(origin(&layer.file, Mark::default()));
         match (openapi.get("path"), openapi.get("version")) {
@@ -94,7 +94,7 @@ impl Build<'_> {
                 let document = node.to_json(Dialect::Config).map_err(|error| Error::yaml(&path, &error))?;
                 if !self.has_schemas {
                     self.has_schemas = true;
-                    self.schemas = Schemas::of(document, !is_root);
+                    self.schemas = Schemas::of(document, self.needs_builtin || self.schemas.were_asked());
                 }
                 Ok(())
             }
@@ -106,9 +106,39 @@ impl Build<'_> {
         let documents = self.source.documents(path)?;
         let found = objects(&documents, path);
         let mut found = found.map_err(|(message, mark)| self.source.place(Error::new(Stage::Object, message), path, mark))?;
+        // Of a kind that it does not know by heart kustomize asks its schemas whether it belongs to a namespace.
+        self.needs_builtin |= found.iter().any(|object| !object.first().is_cluster_scoped() && !is_known(object));
         self.watch_all(&mut found, || watch::unasked("resources"));
         Ok(found)
     }
+}
+
+/// Versions whose kinds kustomize knows by heart, those of Kubernetes 1.21.
+const KNOWN: [&str; 20] = [
+    "v1",
+    "apps/v1",
+    "autoscaling/v1",
+    "autoscaling/v2beta1",
+    "autoscaling/v2beta2",
+    "batch/v1",
+    "batch/v1beta1",
+    "coordination.k8s.io/v1",
+    "coordination.k8s.io/v1beta1",
+    "discovery.k8s.io/v1",
+    "discovery.k8s.io/v1beta1",
+    "events.k8s.io/v1",
+    "events.k8s.io/v1beta1",
+    "extensions/v1beta1",
+    "networking.k8s.io/v1",
+    "networking.k8s.io/v1beta1",
+    "policy/v1",
+    "policy/v1beta1",
+    "rbac.authorization.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1beta1",
+];
+
+fn is_known(object: &Object) -> bool {
+    KNOWN.contains(&object.api_version())
 }
 
 fn origin(file: &RepoPath, mark: Mark) -> Origin {
@@ -144,12 +174,17 @@ pub(super) fn objects(documents: &[Arc<Node>], file: &RepoPath) -> Result<Vec<Ob
             Some(items) => {
                 for item in items.iter().filter(|item| !edit::is_empty(item)) {
                     check(item)?;
-                    queue.push_back(Arc::new(item.clone()));
+                    queue.push_back(Arc::new(edit::restated(item)));
                 }
             }
             None => {
                 let origin = Origin { file: file.clone(), line: document.mark.line, column: document.mark.column };
-                objects.push(Object::new(document, origin));
+                let mut object = Object::new(document, origin);
+                // kustomize notes where it read the object, and takes no more away again than the note.
+                if object.body().get("metadata").is_none() {
+                    edit::put_any(object.body_mut(), "metadata", Node::map());
+                }
+                objects.push(object);
             }
         }
     }

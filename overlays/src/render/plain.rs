@@ -54,7 +54,7 @@ impl Build<'_> {
 
     /// The objects of a layer. A component is for other layers to name, and has none of its own.
     fn layer_below(&mut self, directory: &RepoPath, all: &mut Accumulated) -> Result<Vec<Object>, Errors> {
-        let layer = self.layer(directory, false)?;
+        let layer = self.layer(directory)?;
         if layer.kustomization.is_component() {
             return Ok(Vec::new());
         }

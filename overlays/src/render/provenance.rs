@@ -77,6 +77,7 @@ pub(super) fn note_step(objects: &mut Objects, note: Option<&Note>) {
             None => object.history.made = Some(note.clone()),
         }
         // kustomize notes it in an annotation.
+        object.restate_annotations();
         shared::forget_annotations(&mut object.history.shared);
     }
 }

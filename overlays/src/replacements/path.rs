@@ -5,7 +5,7 @@
 use regex::Regex;
 
 use crate::fields::{edit, split_path};
-use crate::yaml::{Node, Value};
+use crate::yaml::{Mark, Node, Value};
 
 /// Splits a path at dots. `\.` is a dot in a key; so is one between `[` and `]`, and brackets without `=` only hold a key together.
 pub(super) fn split(path: &str) -> Vec<String> {
@@ -167,8 +167,10 @@ fn for_matching(
         found.and_then(Node::text).is_some_and(|text| pattern.is_match(text))
     };
     if create.is_some() && !items.iter().any(fits) {
-        let mut item = if key.is_empty() { Node::plain(wanted) } else { Node::map() };
-        edit::put_any(&mut item, key, Node::plain(wanted));
+        let mut made = edit::untagged();
+        edit::set_text(&mut made, wanted, Mark::default());
+        let mut item = if key.is_empty() { made.clone() } else { Node::map() };
+        edit::put_any(&mut item, key, made);
         items.push(item);
     }
     let mut count = 0;

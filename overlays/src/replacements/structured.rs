@@ -2,15 +2,12 @@
 //!
 //! It must not know which fields hold such text: any path that goes on below a scalar asks for it.
 
-use serde_json::Value as Json;
-
-use super::path;
+use super::{layout, path};
 use crate::fields::edit;
-use crate::yaml::{self, Dialect, Node, Value};
+use crate::yaml::{self, Node, Value};
 
 /// Writes below a scalar. `false`: the path leads through no text that could be read, or not to anything in it.
 ///
-/// A change that does not fit (a word where a number was) leaves the text as it is, and that is no error in kustomize.
 pub(super) fn write(
     body: &mut Node,
     steps: &[String],
@@ -51,16 +48,60 @@ fn changed(text: &str, below: &[String], create: Option<&Node>, set: &mut dyn Fn
     if found == 0 {
         return None;
     }
-    if text.trim_start().starts_with(['{', '[']) { json(&document, text) } else { in_place(&before, &document, text) }
+    if text.trim_start().starts_with(['{', '[']) {
+        return json(&document, text);
+    }
+    layout::laid_out(text, &document).or_else(|| in_place(&before, &document, text))
 }
 
 /// JSON is written anew: in lines if it was, with sorted keys.
 fn json(document: &Node, text: &str) -> Option<String> {
-    let json: Json = document.to_json(Dialect::Resource).ok()?;
-    if text.contains('\n') && text.contains("  ") { serde_json::to_string_pretty(&json).ok() } else { serde_json::to_string(&json).ok() }
+    let compact = yaml::go_json(document).ok()?;
+    Some(if text.contains('\n') && text.contains("  ") { in_lines(&compact) } else { compact })
 }
 
-/// YAML keeps its comments and layout: the one scalar that changed is replaced where it stands. Anything else is written anew.
+/// JSON with each entry and item on a line of its own.
+fn in_lines(compact: &str) -> String {
+    let (mut out, mut depth, mut in_text, mut is_escaped) = (String::with_capacity(compact.len() * 2), 0, false, false);
+    let mut rest = compact.chars().peekable();
+    let new_line = |out: &mut String, depth: usize| *out = format!("{out}\n{:width$}", "", width = depth * 2);
+    while let Some(c) = rest.next() {
+        let is_end = |next: Option<&char>| matches!(next, Some('}' | ']'));
+        match c {
+            _ if in_text => {
+                in_text = c != '"' || is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                out.push(c);
+            }
+            '{' | '[' => {
+                out.push(c);
+                if is_end(rest.peek()) {
+                    out.extend(rest.next());
+                } else {
+                    depth += 1;
+                    new_line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth -= 1;
+                new_line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                new_line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c => {
+                in_text = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+/// Where a text has anchors it keeps its layout: the one scalar that changed is replaced where it stands. Anything else is written anew.
 fn in_place(before: &Node, after: &Node, text: &str) -> Option<String> {
     let mut changes = Vec::new();
     let same_shape = differences(before, after, &mut changes);

@@ -201,6 +201,7 @@ fn change(
 ) -> Result<(), Error> {
     // As in kyaml, where the outcome of replacing the root is thrown away.
     if document.replaces_root() {
+        objects.change(at, |object| restore(object, &object.clone(), options));
         return Ok(());
     }
     let mut patch = patch;
@@ -277,7 +278,10 @@ fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut O
             if operations.iter().any(Operation::takes_annotations) {
                 object.forget_origin();
             }
-            json6902::apply(object.body_mut(), operations).map_err(|problem| about(object, &problem))
+            json6902::apply(object.body_mut(), operations).map_err(|problem| about(object, &problem))?;
+            // kustomize writes all annotations anew, its own among them.
+            object.restate_annotations();
+            Ok::<(), Error>(())
         });
         outcome.unwrap_or(Ok(()))?;
     }

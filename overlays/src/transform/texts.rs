@@ -30,6 +30,7 @@ impl Texts {
             for spec in &self.fields {
                 if spec.path == "metadata/annotations" && !spec.create && spec.fits(object) {
                     object.ensure_annotations();
+                    object.open_annotations();
                 }
                 let outcome = fields::for_each(object, spec, Create::Map, &mut |node| {
                     made += set_all(node, &texts, self.mark)?;

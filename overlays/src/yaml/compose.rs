@@ -34,7 +34,9 @@ impl<'a> Composer<'a> {
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
         // Left to itself it takes a text that begins with any character from U+F000 on for one with a byte order mark.
-        parser.set_encoding(Encoding::Utf8);
+        if !text.starts_with('\u{feff}') {
+            parser.set_encoding(Encoding::Utf8);
+        }
         Self {
             parser,
             text,

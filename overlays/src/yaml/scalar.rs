@@ -49,7 +49,7 @@ impl Scalar<'_> {
     }
 }
 
-/// The tag of a null of which nothing is written, in quotes because it stands in flow style.
+/// The tag of a null of which nothing is written, in quotes because it stands in flow style. What users write is read in its long form.
 pub(super) const EMPTY_NULL: &str = "!!null";
 
 /// The tag of a plain scalar that a step wrote. kustomize tells the type of what it parsed once and for all; the type of what it wrote
@@ -67,7 +67,7 @@ impl Node {
         };
         let found = match (tag.as_deref().filter(|tag| *tag != UNTAGGED).map(short_tag), style) {
             (None | Some("!" | "!!str"), Style::Folded) if dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
-            (Some(EMPTY_NULL), Style::Quoted) if text.is_empty() && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
+            (_, Style::Quoted) if tag.as_deref() == Some(EMPTY_NULL) && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Quoted | Style::Folded) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Plain) => plain(text, dialect),
