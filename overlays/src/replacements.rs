@@ -63,6 +63,12 @@ impl Taken {
         self.from.as_ref().is_some_and(|(from, _)| *from == at)
     }
 
+    /// Where the value stands in the object that it is of.
+    fn address(&self, body: &Node) -> Option<*const Node> {
+        let (_, steps) = self.from.as_ref()?;
+        path::lookup(body, steps).ok().flatten().map(std::ptr::from_ref)
+    }
+
     /// Reads the field again once the object at this place was written to.
     fn refresh(&mut self, written: usize, body: &Node) {
         let Some((_, steps)) = self.from.as_ref().filter(|(at, _)| *at == written) else { return };
@@ -175,24 +181,31 @@ fn write_live(body: &mut Node, field: &str, taken: &mut Taken, at: usize, option
         taken.refresh(at, body);
         return Ok(());
     }
+    // What is missing is made first, for whatever grows may move.
+    is_found(path::for_each(body, &steps, options.create.then_some(&taken.value), &mut |_| Ok(())), field, options)?;
     let mut found: Vec<*const Node> = Vec::new();
     let mut note = |node: &mut Node| {
         found.push(std::ptr::from_ref(node));
         Ok(())
     };
-    let count = path::for_each(body, &steps, options.create.then_some(&taken.value), &mut note);
-    is_found(count, field, options)?;
+    is_found(path::for_each(body, &steps, None, &mut note), field, options)?;
     if found.len() > MAX_LIVE {
         return write(body, field, &taken.value.clone(), options);
     }
+    let source = taken.address(body);
     for address in found {
-        taken.refresh(at, body);
+        // A value that was displaced goes on as it was.
+        if taken.address(body) == source {
+            taken.refresh(at, body);
+        }
         // What a map or list that was written has taken the place of is no part of the object any more.
         if let Some(node) = at_address(body, address) {
             set_field(node, &taken.value, options, is_annotation(&steps))?;
         }
     }
-    taken.refresh(at, body);
+    if taken.address(body) == source {
+        taken.refresh(at, body);
+    }
     Ok(())
 }
 

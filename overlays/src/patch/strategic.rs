@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::shape::{Schema, Schemas};
 use crate::fields::edit;
-use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, Value};
+use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Value};
 
 /// Merges a patch into an object. `None`: the patch deletes it.
 ///
@@ -144,8 +144,12 @@ impl<'a> Merger<'a> {
             let of = schema.and_then(|schema| schema.field(key_text(&entry)));
             let Entry { key, value } = entry;
             let entry = Entry { key, value: Node::plain("") };
-            if let Some(mut value) = self.merge(pair(&entry, value), of)? {
-                quote_what_reads_otherwise(&mut value);
+            let pair = pair(&entry, value);
+            let is_replaced = matches!(&pair, Pair::Both(_, patch) if patch.text().is_some());
+            if let Some(mut value) = self.merge(pair, of)? {
+                if !is_replaced {
+                    quote_what_reads_otherwise(&mut value);
+                }
                 kept.push(Entry { value, ..entry });
             }
         }
@@ -232,11 +236,16 @@ impl<'a> Merger<'a> {
     }
 }
 
-/// kyaml sets each field anew, and takes what a step wrote for a string when it does.
+/// kyaml sets each field anew. A string without quotes gets some when it does, if YAML 1.1 takes it for something else; and what a step
+/// wrote it takes for a string.
 fn quote_what_reads_otherwise(value: &mut Node) {
-    let is_written = edit::is_untagged(value) && value.text().is_some_and(|text| !text.is_empty());
-    if is_written && !matches!(value.resolve(Dialect::Resource), Ok(Scalar::Str(_))) {
-        edit::settle_string(value);
+    let Value::Scalar(text, style @ Style::Plain, tag) = &mut value.value else { return };
+    let is_written = tag.as_deref() == Some(UNTAGGED);
+    let is_string = |node: Node, dialect| matches!(node.resolve(dialect), Ok(Scalar::Str(_)));
+    let is_text = is_written || tag.is_some() || is_string(Node::plain(text.clone()), Dialect::Resource);
+    let is_other_tag = !is_written && tag.as_deref().is_some_and(|tag| !matches!(tag, "!!str" | "tag:yaml.org,2002:str"));
+    if !text.is_empty() && is_text && !is_other_tag && !is_string(Node::plain(text.clone()), Dialect::Config) {
+        (*style, *tag) = (Style::Quoted, None);
     }
 }
 
@@ -270,10 +279,11 @@ fn scalars(pair: Pair) -> Option<Node> {
 
 /// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
 fn styled(mut patch: Node, object: &Node) -> Node {
-    if let (Value::Scalar(_, style, tag), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
+    if let (Value::Scalar(text, style, tag), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
         match (*before, *style) {
-            // Without quotes the tag still says that it is a string.
             (Style::Plain, Style::Plain) => {}
+            // Without quotes the tag still says that it is a string.
+            (Style::Plain, _) if !text.contains('\n') => (*style, *tag) = (Style::Plain, Some("!!str".into())),
             (Style::Plain, _) => *style = Style::Quoted,
             // Quotes are all that is left of a tag.
             (before, _) => (*style, *tag) = (before, None),

@@ -2,10 +2,10 @@
 
 use harness::Result;
 
+use crate::Programs;
 use crate::corpus::{self, Root};
 use crate::cost;
 use crate::figure::Figure;
-use crate::{OURS, Programs};
 
 const HEAVIEST: usize = 24;
 /// How often a peak of memory is taken.
@@ -44,7 +44,7 @@ pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Figure>>
         logarithms.push(ratio.ln());
     }
     let mean = (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp();
-    let note = format!("{} of {OURS}", logarithms.len());
+    let note = format!("of {} roots, {rounds} rounds each", logarithms.len());
     figures.push(Figure::at_least("geometric mean of the heaviest", mean, "times less CPU", 30.0).noted(note));
     Ok(figures)
 }
