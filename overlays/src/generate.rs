@@ -77,6 +77,7 @@ pub(crate) fn generate(
     let number = source.number(file);
     edit::remark(&mut body, &|mark| Mark { file: number, ..mark });
     let mut object = Object::new(Arc::new(body), Origin { file: file.clone(), line: mark.line, column: mark.column });
+    object.history.generated = true;
     object.history.hashed = !options.disable_name_suffix_hash;
     Ok(object)
 }

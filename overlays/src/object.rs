@@ -118,6 +118,8 @@ pub(crate) struct History {
     pub(crate) prefixes: Vec<Text>,
     /// The suffixes that it was given, the innermost layer first.
     pub(crate) suffixes: Vec<Text>,
+    /// Whether a generator made it.
+    pub(crate) generated: bool,
     /// Whether the hash of its content becomes part of its name.
     pub(crate) hashed: bool,
     /// The values that stand in several of its fields at once.
@@ -300,7 +302,8 @@ impl Object {
     /// In kustomize an object that was renamed or generated has annotations, for that is where it keeps what it knows; steps that add to
     /// them without making them rely on it.
     pub(crate) fn ensure_annotations(&mut self) {
-        if self.history.past.is_empty() && !self.history.hashed && self.history.made.is_none() {
+        let History { past, hashed, generated, made, .. } = &self.history;
+        if past.is_empty() && !hashed && !generated && made.is_none() {
             return;
         }
         let Some(metadata) = self.body_mut().get_mut("metadata") else { return };
@@ -332,10 +335,11 @@ impl Object {
 
     /// Forgets what it was and where it came from, as kustomize does when a patch takes its notes away: from here on this is its first name.
     pub(crate) fn forget(&mut self) {
-        let History { past, prefixes, suffixes, hashed, .. } = &mut self.history;
+        let History { past, prefixes, suffixes, generated, hashed, .. } = &mut self.history;
         past.clear();
         prefixes.clear();
         suffixes.clear();
+        *generated = false;
         *hashed = false;
         self.forget_origin();
     }

@@ -169,13 +169,18 @@ pub(super) fn objects(documents: &[Arc<Node>], file: &RepoPath) -> Result<Vec<Ob
     for document in &queue {
         check(document)?;
     }
+    // A `List` that is alone in its file is taken apart by the reader, and its items stay as they are written.
+    let kind = |document: &Node| document.get("kind").and_then(Node::text).cloned();
+    let mut is_alone =
+        queue.len() == 1 && queue.front().and_then(|list| kind(list)).is_some_and(|kind| matches!(&*kind, "List" | "ResourceList"));
     while let Some(document) = queue.pop_front() {
         match items(&document)? {
             Some(items) => {
                 for item in items.iter().filter(|item| !edit::is_empty(item)) {
                     check(item)?;
-                    queue.push_back(Arc::new(edit::restated(item)));
+                    queue.push_back(Arc::new(if is_alone { item.clone() } else { edit::restated(item) }));
                 }
+                is_alone = false;
             }
             None => {
                 let origin = Origin { file: file.clone(), line: document.mark.line, column: document.mark.column };
