@@ -36,9 +36,25 @@ pub(crate) fn string_at(text: &str, mark: Mark) -> Node {
     Node { value: Value::Scalar(text.into(), Style::Quoted, None), mark }
 }
 
+/// Whether a text of one line is no string to YAML 1.1 if it stands without quotes: a number, a date, but also a map (`a: b`) or a comment.
+pub(crate) fn reads_otherwise(text: &Text) -> bool {
+    let is_string = |node: &Node| matches!(node.resolve(Dialect::Config), Ok(Scalar::Str(_)));
+    if text.is_empty() || text.contains('\n') {
+        return false;
+    }
+    if !text.contains([':', '[', '{', '#', '-', '?', '!', '&', '"', '\'', '|', '>']) {
+        return !is_string(&Node::plain(text.clone()));
+    }
+    match yaml::parse_config(text.as_bytes(), &yaml::Limits::default()) {
+        Ok(Some(node)) => !is_string(&node),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
 /// A string as steps write it. Where it reads as one anyway it has no quotes but a tag, so that a patch may put a number in its place.
 pub(crate) fn written_at(text: &Text, mark: Mark) -> Node {
-    let is_plain = !text.contains('\n') && matches!(Node::plain(text.clone()).resolve(Dialect::Config), Ok(Scalar::Str(_)));
+    let is_plain = !text.is_empty() && !text.contains('\n') && !reads_otherwise(text);
     let (style, tag) = if is_plain { (Style::Plain, Some("!!str".into())) } else { (Style::Quoted, None) };
     Node { value: Value::Scalar(text.clone(), style, tag), mark }
 }

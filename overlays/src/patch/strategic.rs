@@ -244,7 +244,7 @@ fn quote_what_reads_otherwise(value: &mut Node) {
     let is_string = |node: Node, dialect| matches!(node.resolve(dialect), Ok(Scalar::Str(_)));
     let is_text = is_written || tag.is_some() || is_string(Node::plain(text.clone()), Dialect::Resource);
     let is_other_tag = !is_written && tag.as_deref().is_some_and(|tag| !matches!(tag, "!!str" | "tag:yaml.org,2002:str"));
-    if !text.is_empty() && is_text && !is_other_tag && !is_string(Node::plain(text.clone()), Dialect::Config) {
+    if is_text && !is_other_tag && edit::reads_otherwise(text) {
         (*style, *tag) = (Style::Quoted, None);
     }
 }

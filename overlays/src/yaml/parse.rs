@@ -287,6 +287,13 @@ mod tests {
         fails("a: \"\\", "line 1");
     }
 
+    // Found by fuzzing: these begin with the first byte of a byte order mark.
+    #[test]
+    fn a_text_may_begin_with_any_letter() {
+        check("\u{ff81}: &a 1\nb: *a\n", &["{\"b\":1,\"\u{ff81}\":1}"]);
+        check("a: 1\n---\n\u{feff}b: &a 1\n", &[r#"{"a":1}"#, r#"{"b":1}"#]);
+    }
+
     // Found in a public repository; kustomize takes it.
     #[test]
     fn an_apostrophe_may_be_escaped_in_double_quotes() {
