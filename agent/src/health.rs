@@ -15,10 +15,13 @@
 //! | HorizontalPodAutoscaler, APIService | current | by their conditions |
 //! | conditions that speak of an older generation | believed | in progress |
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// How long a Pod may be unschedulable before that counts as a failure: a cluster autoscaler first has to notice (kstatus has the same 15 s).
 const SCHEDULE_WINDOW: SignedDuration = SignedDuration::from_secs(15);
@@ -121,6 +124,49 @@ pub fn health(object: &Value, now: Timestamp) -> Health {
     let group = live.text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
     let rule = RULES.iter().find(|row| row.0 == group && row.1 == kind).map_or(custom as Rule, |row| row.2);
     generic(&live).unwrap_or_else(|| rule(&live, now))
+}
+
+/// The same from the text of an object, as the API server wrote it. Of the text only that is read by which a rule judges; most of a workload is the
+/// template of its Pods, and most of any object its managed fields.
+pub fn health_of_text(api_version: &str, kind: &str, text: &str, now: Timestamp) -> Health {
+    let mut object = match serde_json::from_str(text).map(Parts::into_object) {
+        Ok(object) => object,
+        // As odd as it may be, it is judged like any other.
+        Err(_) => serde_json::from_str(text).unwrap_or_default(),
+    };
+    // Pages leave these out of their items.
+    if let Value::Object(fields) = &mut object {
+        fields.insert("apiVersion".to_owned(), api_version.into());
+        fields.insert("kind".to_owned(), kind.into());
+    }
+    health(&object, now)
+}
+
+/// The parts of an object that rules look at.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    metadata: Option<Fields<'a>>,
+    #[serde(borrow)]
+    spec: Option<Fields<'a>>,
+    status: Option<Value>,
+}
+
+type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
+
+/// What rules look at in a spec that is no single value.
+const STRUCTURES: &[&str] = &["updateStrategy"];
+
+impl Parts<'_> {
+    fn into_object(self) -> Value {
+        let single = |(key, value): (&str, &RawValue)| {
+            let is_kept = STRUCTURES.contains(&key) || !value.get().starts_with(['{', '[']);
+            is_kept.then(|| Some((key.to_owned(), serde_json::from_str(value.get()).ok()?))).flatten()
+        };
+        let part = |fields: Option<Fields<'_>>| Value::Object(fields.into_iter().flatten().filter_map(single).collect());
+        let parts = [("metadata", part(self.metadata)), ("spec", part(self.spec)), ("status", self.status.unwrap_or_default())];
+        Value::Object(parts.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
+    }
 }
 
 /// What holds for every kind; `None` where the rule of the kind decides.
@@ -489,13 +535,15 @@ mod tests {
 
     const NOW: &str = "2026-03-01T12:00:00Z";
 
-    /// Judges an object that is written as YAML; `group/version Kind` stands before it.
+    /// Judges an object that is written as YAML, as a tree and as text; `group/version Kind` stands before it.
     fn judge(kind: &str, yaml: &str) -> Health {
         let (api_version, kind) = kind.split_once(' ').unwrap();
         let mut object: Value = serde_yaml::from_str(if yaml.is_empty() { "{}" } else { yaml }).unwrap();
         object["apiVersion"] = api_version.into();
         object["kind"] = kind.into();
-        health(&object, NOW.parse().unwrap())
+        let judged = health(&object, NOW.parse().unwrap());
+        assert_eq!(health_of_text(api_version, kind, &object.to_string(), NOW.parse().unwrap()), judged, "{kind} {yaml}");
+        judged
     }
 
     fn check(kind: &str, yaml: &str, expected: &str) {
