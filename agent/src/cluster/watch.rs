@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use overlays::object::ObjectId;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
