@@ -164,13 +164,18 @@ async fn an_api_server_that_says_not_now_is_not_hammered_and_what_drifted_is_hea
     world.until_status(&world.first, "success").await.map(drop)
 }
 
+/// A webhook that is asked about every write in the Sync's namespace. The API server needs a moment to see that there is one.
+async fn moody(site: &Site, manner: Manner) -> Result<Webhook> {
+    let webhook = Webhook::start(&site.cluster, manner).await?;
+    webhook.watch_over(&site.cluster, &site.namespace).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(webhook)
+}
+
 #[tokio::test]
 async fn a_webhook_that_refuses_a_heal_is_named_and_the_heal_comes_when_it_gives_in() -> Result {
     let world = three(World::of(AGENT)).await?;
-    let site = world.site();
-    let webhook = Webhook::start(&site.cluster, Manner::Refuses).await?;
-    webhook.watch_over(&site.cluster, &site.namespace).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (site, webhook) = (world.site(), moody(world.site(), Manner::Refuses).await?);
     edit(site, "a", "2").await?;
     let refused = until_told(site, "/a", "refused").await?;
     let message = refused["message"].as_str().unwrap_or_default();
@@ -202,10 +207,7 @@ async fn a_webhook_that_refuses_a_heal_is_named_and_the_heal_comes_when_it_gives
 #[tokio::test]
 async fn a_webhook_that_rewrites_each_heal_is_told_and_not_fought() -> Result {
     let world = three(World::of(AGENT)).await?;
-    let site = world.site();
-    let webhook = Webhook::start(&site.cluster, Manner::Rewrites).await?;
-    webhook.watch_over(&site.cluster, &site.namespace).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (site, webhook) = (world.site(), moody(world.site(), Manner::Rewrites).await?);
     edit(site, "a", "2").await?;
     until("the Sync to tell of the webhook", Duration::from_secs(60), async || {
         let sync = site.sync().await?;
@@ -296,6 +298,29 @@ async fn leader(site: &Site) -> Result<usize> {
     number.and_then(|number| number.checked_sub(1)).ok_or_else(|| Trouble::new(format!("nobody leads: `{holder}`")))
 }
 
+async fn until_another_leads(site: &Site, first: usize) -> Result {
+    until("another one to lead", Duration::from_secs(40), async || match leader(site).await? {
+        other if other != first => Ok(()),
+        _ => Err(Trouble::new("the first still does")),
+    })
+    .await
+}
+
+async fn until_asked(webhook: &Webhook, times: usize) -> Result {
+    until(&format!("{times} heals to be under way"), Duration::from_secs(20), async || match webhook.asked() {
+        asked if asked < times => Err(Trouble::new(format!("{asked} are"))),
+        _ => Ok(()),
+    })
+    .await
+}
+
+/// The value and the resourceVersion of each ConfigMap that is ours.
+async fn versions(site: &Site) -> Result<Vec<(String, String)>> {
+    let mut all = site.cluster.list("v1", "ConfigMap", &site.namespace).await?;
+    all.retain(|object| object["metadata"]["labels"]["applyset.kubernetes.io/part-of"].is_string());
+    Ok(all.iter().map(|object| (value(object).to_owned(), object["metadata"]["resourceVersion"].to_string())).collect())
+}
+
 #[tokio::test]
 async fn a_leader_that_loses_its_lease_amid_a_heal_writes_nothing_after_its_successor_has() -> Result {
     const MANY: usize = 60;
@@ -307,45 +332,27 @@ async fn a_leader_that_loses_its_lease_amid_a_heal_writes_nothing_after_its_succ
     let site = world.site();
     let first = leader(site).await?;
     let process = site.agents[first].pid().ok_or_else(|| Trouble::new("the leader does not run"))?;
-    let webhook = Webhook::start(&site.cluster, Manner::Hangs).await?;
-    webhook.watch_over(&site.cluster, &site.namespace).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let webhook = moody(site, Manner::Hangs).await?;
     for n in 0..MANY {
         edit(site, &format!("m{n}"), "x").await?;
     }
-    let until_asked = async |times: usize| {
-        until(&format!("{times} heals to be under way"), Duration::from_secs(20), async || match webhook.asked() {
-            asked if asked < times => Err(Trouble::new(format!("{asked} are"))),
-            _ => Ok(()),
-        })
-        .await
-    };
     // The first change is healed alone, then all others together.
-    until_asked(1).await?;
+    until_asked(&webhook, 1).await?;
     webhook.let_one_through();
-    until_asked(8).await?;
+    until_asked(&webhook, 8).await?;
     // Some heals are at the server, the others are planned; what it has planned it does when it wakes, if it may.
     signal("STOP", process)?;
     webhook.behave(Manner::Allows);
     world.repository.write("all.yaml", files("2"))?;
     let second = world.repository.push("Another value")?;
-    until("another one to lead", Duration::from_secs(40), async || match leader(site).await? {
-        other if other != first => Ok(()),
-        _ => Err(Trouble::new("the first still does")),
-    })
-    .await?;
+    until_another_leads(site, first).await?;
     let green = world.until_status(&second, "success").await;
     world.explained(green, &second).await?;
-    let versions = async || -> Result<Vec<(String, String)>> {
-        let mut all = site.cluster.list("v1", "ConfigMap", &site.namespace).await?;
-        all.retain(|object| object["metadata"]["labels"]["applyset.kubernetes.io/part-of"].is_string());
-        Ok(all.iter().map(|object| (value(object).to_owned(), object["metadata"]["resourceVersion"].to_string())).collect())
-    };
-    let before = versions().await?;
+    let before = versions(site).await?;
     assert!(before.len() == MANY && before.iter().all(|(value, _)| value == "2"), "{before:?}");
     signal("CONT", process)?;
     tokio::time::sleep(Duration::from_secs(8)).await;
-    assert_eq!(versions().await?, before, "whoever has slept through its time writes nothing");
+    assert_eq!(versions(site).await?, before, "whoever has slept through its time writes nothing");
     assert_ne!(leader(site).await?, first);
     assert!(site.agents[first].running(), "{}", site.agents[first].tail());
     // It stands by from now on, and takes over when it is its turn.

@@ -151,6 +151,12 @@ async fn owned(
     Ok(owned.objects)
 }
 
+/// Where what is ours may be found, as the Sync's annotations say.
+fn inventory_of(key: &Key, sync: &Sync) -> Result<Inventory, Problem> {
+    let annotations = sync.metadata.annotations.clone().unwrap_or_default();
+    Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))
+}
+
 /// The rights that objects are applied with: those of the ServiceAccount that the Sync names, or our own.
 fn hands(cluster: &Cluster, key: &Key, sync: &Sync) -> Result<Cluster, Problem> {
     Ok(match &sync.spec.service_account_name {
@@ -208,21 +214,36 @@ impl Times {
     }
 }
 
+/// What a Sync's spec asks for that may be said wrongly.
+struct Orders {
+    times: Times,
+    reference: Reference,
+    policy: Policy,
+    freeze: Freeze,
+}
+
+impl Orders {
+    fn of(spec: &api::SyncSpec) -> Result<Self, Problem> {
+        Ok(Self {
+            times: Times::of(spec)?,
+            reference: Reference::from_spec(spec.reference.as_ref())?,
+            policy: Policy::of_sync(spec.drift.as_deref()).map_err(|error| Problem::Spec(format!("spec.drift: {error}")))?,
+            freeze: Freeze::of(&spec.freeze).map_err(|error| Problem::Spec(format!("spec.freeze: {error}")))?,
+        })
+    }
+}
+
 impl Agent {
     /// Learns all that is needed to lead a Sync.
     pub(crate) async fn prepare(&self, key: &Key, sync: &Arc<Sync>, fence: &Fence) -> Result<(Led, Kinds), Problem> {
-        let times = Times::of(&sync.spec)?;
-        let reference = Reference::from_spec(sync.spec.reference.as_ref())?;
-        let policy = Policy::of_sync(sync.spec.drift.as_deref()).map_err(|error| Problem::Spec(format!("spec.drift: {error}")))?;
-        let freeze = Freeze::of(&sync.spec.freeze).map_err(|error| Problem::Spec(format!("spec.freeze: {error}")))?;
+        let Orders { times, reference, policy, freeze } = Orders::of(&sync.spec)?;
         let wake = self.wake_of(key);
         self.take_hooks(key, sync).await?;
         let credentials = self.credentials(key, sync).await?;
         let source = self.source(key, sync, credentials.clone(), &wake, None)?;
         let access = RefCell::new(self.access(key, sync, &credentials).await?);
         let (facts, next_look) = self.facts(sync, times.resync).await?;
-        let annotations = sync.metadata.annotations.clone().unwrap_or_default();
-        let inventory = Inventory::from_annotations(&annotations, &key.namespace).map_err(|error| Problem::Spec(error.to_string()))?;
+        let inventory = inventory_of(key, sync)?;
         let cluster = self.cluster.fenced(fence.clone());
         let hands = hands(&cluster, key, sync)?;
         let applyset = applyset_id(&key.namespace, &key.name);
@@ -265,10 +286,10 @@ impl Agent {
             freeze,
             kept: Cell::new(0),
         };
-        let identity = self.config.identity.clone();
+        let (key, identity) = (key.clone(), self.config.identity.clone());
         let keys = Keys { credentials: RefCell::new(credentials), access, ..Keys::default() };
         let audit = (!self.config.audit.is_zero()).then_some(self.config.audit);
-        Ok((Led { key: key.clone(), leader, context, identity, wake, times, audit, keys, next_look }, kinds))
+        Ok((Led { key, leader, context, identity, wake, times, audit, keys, next_look }, kinds))
     }
 
     fn source(

@@ -1,5 +1,7 @@
 //! What can be told of an object from its text in one pass, without making a tree of it: which one it is, and whether anything in it has changed
-//! that matters to us. Most events are of controllers that write a status; this is all that is done about them.
+//! that matters to us. Most events are of controllers that write a status: of those no more is asked than how the object fares.
+//!
+//! It knows no kind, and reads nothing that it does not have to: what it calls the same is the same in every value that may be ours.
 
 use std::borrow::Cow;
 use std::fmt;

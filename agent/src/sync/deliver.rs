@@ -390,7 +390,7 @@ impl Leader {
             }
             live = self.hands.get(resource, &id).await?;
         }
-        tracing::warn!(sync = %self.name, object = %id, "What kubectl apply holds of this object could not be taken over; what Git drops of it will stay.");
+        tracing::warn!(sync = %self.name, object = %id, "What kubectl apply holds of this object could not be taken over, and stays when Git drops it. Take the entry of kubectl out of its metadata.managedFields.");
         Ok(applied)
     }
 
