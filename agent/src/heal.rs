@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use overlays::Rendered;
 use overlays::object::ObjectId;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::api::{DriftField, HEAL_MANAGER};
 use crate::baseline;
@@ -112,7 +111,7 @@ impl Leader {
                 treated.map_err(|refusal| (refusal, self.unmet(&case, case.drifted.as_ref())))
             }
             Ok(None) => {
-                let live = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok());
+                let live = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok());
                 self.state.borrow_mut().drifts.silence(id, live.as_ref().map(drift::raw));
                 Ok(())
             }
@@ -136,7 +135,7 @@ impl Leader {
             return Ok(None);
         }
         let (resource, body) = self.body(job, item).await?;
-        let seen = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok());
+        let seen = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok());
         // What was seen in another version can't be compared with what is applied.
         let seen = seen.filter(|seen| seen.get("apiVersion").is_none_or(|version| *version == *resource.api_version()));
         // An object that has lost its label is gone from the watch, and there all the same.
@@ -172,7 +171,7 @@ impl Leader {
         let unseen = self.settle(case.id(), &applied, baseline::of_body(&case.body));
         self.tidy_up(case, &applied).await;
         // What came in meanwhile was overwritten with the rest: of two states of others the later one is told. After a patch of ours it is none.
-        let later = unseen.as_ref().and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?.get()).ok());
+        let later = unseen.as_ref().and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?).ok());
         let later = later.map(|later| self.drift_from(case, &applied.live, Some(&later), Fate::Healed));
         let later = later.filter(|drift| !drift.fields.is_empty());
         self.tell(later.unwrap_or_else(|| self.drift(case, &applied.live, Fate::Healed)));
@@ -263,7 +262,7 @@ impl Leader {
     /// What was changed by others while an apply of something new was on its way, and overwritten by that. What Git has changed is no drift, so
     /// only fields that somebody else had taken are told.
     pub(crate) fn tell_overwritten(&self, app: &str, id: &ObjectId, suspect: &Suspect, live: &Value) {
-        let Some(drifted) = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok()) else { return };
+        let Some(drifted) = suspect.text.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return };
         let fields = fields(drift::differences(live, &drifted), &drifted, |_, by| by.is_some());
         let (object, since, raw) = (id.clone(), suspect.since, Some(drift::raw(&drifted)));
         let message = String::new();
@@ -271,9 +270,9 @@ impl Leader {
     }
 
     /// What an apply of ours has overwritten before it was seen is told after it. The object is read for what it is now.
-    pub(crate) async fn tell_late(&self, app: String, id: ObjectId, text: Box<RawValue>) {
+    pub(crate) async fn tell_late(&self, app: String, id: ObjectId, text: Box<str>) {
         // In the version in which it was seen: other fields can't be compared.
-        let seen = serde_json::from_str::<Value>(text.get()).unwrap_or_default();
+        let seen = serde_json::from_str::<Value>(&text).unwrap_or_default();
         let api_version = seen["apiVersion"].as_str().unwrap_or_default();
         let Ok(resource) = self.hands.resolve(api_version, &id.kind).await else { return };
         let now = Timestamp::now();
@@ -291,7 +290,7 @@ impl Leader {
             let mut state = self.state.borrow_mut();
             state.put_off(std::slice::from_ref(id), now);
             let suspect = state.suspects.get(id);
-            let drifted = suspect.and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?.get()).ok());
+            let drifted = suspect.and_then(|suspect| serde_json::from_str::<Value>(suspect.text.as_ref()?).ok());
             let gone = suspect.is_some_and(|suspect| suspect.print.is_none());
             let field = DriftField { path: DELETED.to_owned(), by: Author::Unknown.to_string(), ..DriftField::default() };
             (suspect.map_or(now, |suspect| suspect.since), drifted.as_ref().map(drift::raw), if gone { vec![field] } else { fields })

@@ -23,6 +23,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+mod lean;
+
+use lean::Lean;
+
 /// How long a Pod may be unschedulable before that counts as a failure: a cluster autoscaler first has to notice (kstatus has the same 15 s).
 const SCHEDULE_WINDOW: SignedDuration = SignedDuration::from_secs(15);
 /// The longest message, in characters. A commit status takes 140; admission webhooks write pages into conditions.
@@ -116,30 +120,37 @@ const RULES: &[(&str, &str, Rule)] = &[
 
 /// Judges a live object as the API server gave it, with its status.
 pub fn health(object: &Value, now: Timestamp) -> Health {
-    let live = Live(object);
+    let live = Live::of(object);
     let kind = live.text("/kind");
     if kind.is_empty() {
-        return Health::Unknown("what the server sent is no object".into());
+        return no_object();
     }
-    let group = live.text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    judge(&live, live.text("/apiVersion"), kind, now)
+}
+
+fn no_object() -> Health {
+    Health::Unknown("what the server sent is no object".into())
+}
+
+fn judge(live: &Live<'_>, api_version: &str, kind: &str, now: Timestamp) -> Health {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let rule = RULES.iter().find(|row| row.0 == group && row.1 == kind).map_or(custom as Rule, |row| row.2);
-    generic(&live).unwrap_or_else(|| rule(&live, now))
+    generic(live).unwrap_or_else(|| rule(live, now))
 }
 
 /// The same from the text of an object, as the API server wrote it. Of the text only that is read by which a rule judges; most of a workload is the
 /// template of its Pods, and most of any object its managed fields.
 pub fn health_of_text(api_version: &str, kind: &str, text: &str, now: Timestamp) -> Health {
-    let mut object = match serde_json::from_str(text).map(Parts::into_object) {
+    let object = match serde_json::from_str(text).map(Parts::into_object) {
         Ok(object) => object,
         // As odd as it may be, it is judged like any other.
         Err(_) => serde_json::from_str(text).unwrap_or_default(),
     };
-    // Pages leave these out of their items.
-    if let Value::Object(fields) = &mut object {
-        fields.insert("apiVersion".to_owned(), api_version.into());
-        fields.insert("kind".to_owned(), kind.into());
+    match object {
+        // Pages leave the version and the kind out of their items.
+        Lean::Map(_) => judge(&Live::Read(&object), api_version, kind, now),
+        _ => no_object(),
     }
-    health(&object, now)
 }
 
 /// The parts of an object that rules look at.
@@ -149,7 +160,8 @@ struct Parts<'a> {
     metadata: Option<Fields<'a>>,
     #[serde(borrow)]
     spec: Option<Fields<'a>>,
-    status: Option<Value>,
+    #[serde(borrow)]
+    status: Option<Lean<'a>>,
 }
 
 type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
@@ -157,15 +169,15 @@ type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
 /// What rules look at in a spec that is no single value.
 const STRUCTURES: &[&str] = &["updateStrategy"];
 
-impl Parts<'_> {
-    fn into_object(self) -> Value {
-        let single = |(key, value): (&str, &RawValue)| {
+impl<'a> Parts<'a> {
+    fn into_object(self) -> Lean<'a> {
+        let single = |(key, value): (&'a str, &'a RawValue)| {
             let is_kept = STRUCTURES.contains(&key) || !value.get().starts_with(['{', '[']);
-            is_kept.then(|| Some((key.to_owned(), serde_json::from_str(value.get()).ok()?))).flatten()
+            is_kept.then(|| Some((key.into(), serde_json::from_str(value.get()).ok()?))).flatten()
         };
-        let part = |fields: Option<Fields<'_>>| Value::Object(fields.into_iter().flatten().filter_map(single).collect());
+        let part = |fields: Option<Fields<'a>>| Lean::Map(fields.into_iter().flatten().filter_map(single).collect());
         let parts = [("metadata", part(self.metadata)), ("spec", part(self.spec)), ("status", self.status.unwrap_or_default())];
-        Value::Object(parts.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
+        Lean::Map(parts.map(|(key, value)| (key.into(), value)).into())
     }
 }
 
@@ -326,7 +338,7 @@ fn pod(live: &Live<'_>, now: Timestamp) -> Health {
 
 fn pod_failure(live: &Live<'_>) -> String {
     match (live.text("/status/reason"), live.text("/status/message")) {
-        ("", "") => live.containers().find_map(|container| exit(container, "/state/terminated")).unwrap_or_else(|| "it failed".into()),
+        ("", "") => live.containers().find_map(|container| exit(&container, "/state/terminated")).unwrap_or_else(|| "it failed".into()),
         (reason, message) => join(reason, message),
     }
 }
@@ -340,16 +352,16 @@ fn starting(live: &Live<'_>) -> Health {
 /// The first container that will not start by waiting alone, and why.
 pub(crate) fn doomed_container(live: &Live<'_>) -> Option<String> {
     live.containers().find_map(|container| {
-        let waiting = Live(container.pointer("/state/waiting")?);
+        let waiting = container.at("/state/waiting")?;
         let (_, words) = DOOMED.iter().find(|(reason, _)| *reason == waiting.text("/reason"))?;
-        let why = exit(container, "/lastState/terminated").unwrap_or_else(|| one_line(waiting.text("/message")));
-        Some(clip(format!("container {} {words}{}{why}", Live(container).text("/name"), if why.is_empty() { "" } else { ": " })))
+        let why = exit(&container, "/lastState/terminated").unwrap_or_else(|| one_line(waiting.text("/message")));
+        Some(clip(format!("container {} {words}{}{why}", container.text("/name"), if why.is_empty() { "" } else { ": " })))
     })
 }
 
 /// How a container ended, as `exit code 137 (OOMKilled)`; `None` where it has not, or not in failure.
-pub(crate) fn exit(container: &Value, pointer: &str) -> Option<String> {
-    let ended = Live(container.pointer(pointer)?);
+pub(crate) fn exit(container: &Live<'_>, pointer: &str) -> Option<String> {
+    let ended = container.at(pointer)?;
     let code = ended.int("/exitCode").filter(|code| *code != 0)?;
     Some(match ended.text("/reason") {
         "" | "Error" => format!("exit code {code}"),
@@ -366,7 +378,7 @@ fn unschedulable(live: &Live<'_>, now: Timestamp) -> Option<Health> {
 }
 
 fn service(live: &Live<'_>, _: Timestamp) -> Health {
-    let addresses = live.0.pointer("/status/loadBalancer/ingress").and_then(Value::as_array).map_or(0, Vec::len);
+    let addresses = live.items("/status/loadBalancer/ingress").count();
     if live.text("/spec/type") == "LoadBalancer" && addresses == 0 {
         return waits("the provider's load balancer has given no address yet");
     }
@@ -474,15 +486,49 @@ impl Condition<'_> {
 }
 
 /// A live object, read leniently: a field of another type than expected counts as absent.
-pub(crate) struct Live<'a>(pub(crate) &'a Value);
+#[derive(Clone, Copy)]
+pub(crate) enum Live<'a> {
+    Whole(&'a Value),
+    Read(&'a Lean<'a>),
+}
 
 impl<'a> Live<'a> {
+    pub(crate) fn of(object: &'a Value) -> Self {
+        Self::Whole(object)
+    }
+
+    /// A field by its JSON pointer.
+    pub(crate) fn at(&self, pointer: &str) -> Option<Self> {
+        match self {
+            Self::Whole(value) => value.pointer(pointer).map(Self::Whole),
+            Self::Read(lean) => pointer.split('/').skip(1).try_fold(*lean, |value, name| value.get(name)).map(Self::Read),
+        }
+    }
+
     pub(crate) fn text(&self, pointer: &str) -> &'a str {
-        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+        match self.at(pointer) {
+            Some(Self::Whole(Value::String(text))) => text,
+            Some(Self::Read(Lean::Text(text))) => text,
+            _ => "",
+        }
     }
 
     fn int(&self, pointer: &str) -> Option<i64> {
-        self.0.pointer(pointer).and_then(Value::as_i64)
+        match self.at(pointer)? {
+            Self::Whole(value) => value.as_i64(),
+            Self::Read(Lean::Int(number)) => Some(*number),
+            Self::Read(_) => None,
+        }
+    }
+
+    /// The items of a list; none where there is no list.
+    pub(crate) fn items(&self, pointer: &str) -> impl Iterator<Item = Self> + use<'a> {
+        let (whole, read): (&[Value], &[Lean<'a>]) = match self.at(pointer) {
+            Some(Self::Whole(Value::Array(items))) => (items, &[]),
+            Some(Self::Read(Lean::List(items))) => (&[], items),
+            _ => (&[], &[]),
+        };
+        whole.iter().map(Self::Whole).chain(read.iter().map(Self::Read))
     }
 
     /// A number that the API leaves out when it is 0.
@@ -491,7 +537,7 @@ impl<'a> Live<'a> {
     }
 
     pub(crate) fn flag(&self, pointer: &str) -> bool {
-        self.0.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+        matches!(self.at(pointer), Some(Self::Whole(Value::Bool(true)) | Self::Read(Lean::Flag(true))))
     }
 
     /// How many replicas are wanted; 1 where the spec says none.
@@ -500,7 +546,7 @@ impl<'a> Live<'a> {
     }
 
     fn conditions(&self) -> impl Iterator<Item = Live<'a>> + use<'a> {
-        self.0.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten().map(Live)
+        self.items("/status/conditions")
     }
 
     pub(crate) fn condition(&self, name: &str) -> Option<Condition<'a>> {
@@ -509,9 +555,8 @@ impl<'a> Live<'a> {
     }
 
     /// The states of the containers, those that start the Pod first.
-    pub(crate) fn containers(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
-        let list = |pointer| self.0.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        list("/status/initContainerStatuses").chain(list("/status/containerStatuses"))
+    pub(crate) fn containers(&self) -> impl Iterator<Item = Live<'a>> + use<'a> {
+        self.items("/status/initContainerStatuses").chain(self.items("/status/containerStatuses"))
     }
 
     /// Whether the status says which generation it is about; what it says is compared in [`Live::is_stale`].

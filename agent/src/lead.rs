@@ -551,11 +551,8 @@ impl Led {
                             watches.cover(&watched);
                         }
                     }
-                    Some(seen) = sightings.recv() => match seen {
-                        Seen::Redefined(definition) => watches.restart(&definition),
-                        // Most events are of controllers at work: nothing follows from them.
-                        seen => if !helm.notice(seen) { continue },
-                    },
+                    // Most events are of controllers at work: nothing follows from them.
+                    Some(seen) = sightings.recv() => if !helm.notice_all(seen, &mut sightings, &mut watches) { continue },
                     polled = under_way(&mut helm.poll) => helm.polled(polled),
                     synced = under_way(&mut helm.sync) => helm.synced(synced),
                     kept = under_way(&mut helm.keeping) => helm.kept(&kept),
@@ -749,6 +746,23 @@ impl<'a> Helm<'a> {
 
     fn woken(&mut self) {
         (self.next_poll, self.woken_by) = (Instant::now(), Cause::Push);
+    }
+
+    /// Notes what was seen, and what else has been seen by now: looking for what is next costs more than an event from which nothing follows.
+    /// Returns whether anything may follow.
+    fn notice_all(&mut self, first: Seen, sightings: &mut mpsc::Receiver<Seen>, watches: &mut Watches) -> bool {
+        let mut next = Some(first);
+        while let Some(seen) = next {
+            if let Seen::Redefined(definition) = &seen {
+                watches.restart(definition);
+            }
+            if self.notice(seen) {
+                watches.stir();
+                return true;
+            }
+            next = sightings.try_recv().ok();
+        }
+        false
     }
 
     /// Notes what a watch has seen. Returns whether anything may follow from it.

@@ -61,18 +61,20 @@ pub struct Ailment {
 pub fn ailment(workload: &Value, pods: &[Value]) -> Option<Ailment> {
     let ours = pods.iter().filter(|pod| is_owned(pod, workload) && is_newest(pod, workload));
     let worst = ours.filter_map(of_pod).reduce(|worst, next| if next.gravity > worst.gravity { next } else { worst })?;
-    let retries = Live(workload).text("/kind") == "Job" && worst.gravity == Gravity::Crashing;
+    let retries = Live::of(workload).text("/kind") == "Job" && worst.gravity == Gravity::Crashing;
     Some(if retries { Ailment { gravity: Gravity::Ended, ..worst } } else { worst })
 }
 
 fn is_owned(object: &Value, owner: &Value) -> bool {
-    let uid = Live(owner).text("/metadata/uid");
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten().map(Live);
-    !uid.is_empty() && owners.into_iter().any(|reference| reference.flag("/controller") && reference.text("/uid") == uid)
+    let uid = Live::of(owner).text("/metadata/uid");
+    !uid.is_empty()
+        && Live::of(object)
+            .items("/metadata/ownerReferences")
+            .any(|reference| reference.flag("/controller") && reference.text("/uid") == uid)
 }
 
 fn is_newest(pod: &Value, workload: &Value) -> bool {
-    let (pod, workload) = (Live(pod), Live(workload));
+    let (pod, workload) = (Live::of(pod), Live::of(workload));
     let pairs = [
         ("/metadata/labels/controller-revision-hash", "/status/updateRevision"),
         ("/metadata/labels/pod-template-generation", "/metadata/annotations/deprecated.daemonset.template.generation"),
@@ -84,7 +86,7 @@ fn is_newest(pod: &Value, workload: &Value) -> bool {
 }
 
 fn of_pod(pod: &Value) -> Option<Ailment> {
-    let live = Live(pod);
+    let live = Live::of(pod);
     let ready = live.condition("Ready");
     if live.text("/status/phase") == "Succeeded"
         || !live.text("/metadata/deletionTimestamp").is_empty()
@@ -95,7 +97,7 @@ fn of_pod(pod: &Value) -> Option<Ailment> {
     let told = |gravity| move |words| Ailment { gravity, words };
     let crashing = || live.containers().find_map(crash).map(told(Gravity::Crashing));
     let stuck = || doomed_container(&live).map(told(Gravity::Stuck));
-    let ended = || live.containers().find_map(|container| ended(container, "/state/terminated")).map(told(Gravity::Ended));
+    let ended = || live.containers().find_map(|container| ended(&container, "/state/terminated")).map(told(Gravity::Ended));
     let refused = || live.condition("PodScheduled").filter(|scheduled| scheduled.status == "False");
     let unscheduled = || refused().map(|scheduled| scheduled.words()).map(told(Gravity::Unscheduled));
     let unready = || ready.filter(|ready| !ready.message.is_empty()).map(|ready| ready.words()).map(told(Gravity::Unready));
@@ -103,11 +105,10 @@ fn of_pod(pod: &Value) -> Option<Ailment> {
 }
 
 /// A container that crashes again and again, whether it waits for its next try or is in the middle of it.
-fn crash(container: &Value) -> Option<String> {
-    let live = Live(container);
+fn crash(live: Live<'_>) -> Option<String> {
     let restarts = live.count("/restartCount");
     let waits = live.text("/state/waiting/reason") == "CrashLoopBackOff";
-    let last = exit(container, "/lastState/terminated").or_else(|| exit(container, "/state/terminated"));
+    let last = exit(&live, "/lastState/terminated").or_else(|| exit(&live, "/state/terminated"));
     if restarts < RESTARTS || live.flag("/ready") || (!waits && last.is_none()) {
         return None;
     }
@@ -115,14 +116,14 @@ fn crash(container: &Value) -> Option<String> {
     Some(format!("container {} crashes again and again ({restarts} restarts){why}", live.text("/name")))
 }
 
-fn ended(container: &Value, pointer: &str) -> Option<String> {
-    Some(format!("container {} ended: {}", Live(container).text("/name"), exit(container, pointer)?))
+fn ended(container: &Live<'_>, pointer: &str) -> Option<String> {
+    Some(format!("container {} ended: {}", container.text("/name"), exit(container, pointer)?))
 }
 
 /// Of the ReplicaSets of a Deployment the one that is being rolled out: its Pods tell whether the change works.
 pub fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
     let revision =
-        |set: &&Value| Live(set).text("/metadata/annotations/deployment.kubernetes.io~1revision").parse::<u64>().unwrap_or_default();
+        |set: &&Value| Live::of(set).text("/metadata/annotations/deployment.kubernetes.io~1revision").parse::<u64>().unwrap_or_default();
     sets.iter().filter(|set| is_owned(set, deployment)).max_by_key(revision)
 }
 
@@ -138,7 +139,7 @@ pub fn selector(workload: &Value) -> Option<String> {
 }
 
 fn requirement(expression: &Value) -> Option<String> {
-    let live = Live(expression);
+    let live = Live::of(expression);
     let key = live.text("/key");
     let values: Vec<&str> = expression.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     match live.text("/operator") {

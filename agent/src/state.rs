@@ -14,7 +14,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use overlays::Fingerprint;
 use overlays::object::{ObjectId, Origin};
-use serde_json::value::RawValue;
 
 use crate::api::{AppStatus, ClusterSpec};
 use crate::baseline::{Baseline, Baselines};
@@ -96,7 +95,7 @@ pub struct State {
     /// How often a baseline has changed.
     pub applies: u64,
     /// States of objects, with their apps, that our own applies have overwritten before they were seen.
-    pub overwritten: Vec<(String, ObjectId, Box<RawValue>)>,
+    pub overwritten: Vec<(String, ObjectId, Box<str>)>,
     /// Objects that were healed lately, and how often.
     pub fights: Fights,
     /// What was applied before this process began; nothing once its first sync is done.
@@ -279,7 +278,7 @@ impl State {
     }
 
     /// The watch saw an object as it is now. Returns whether that is news to anybody.
-    pub fn seen(&mut self, seen: Sighting, text: Option<Box<RawValue>>, now: Timestamp) -> bool {
+    pub fn seen(&mut self, seen: Sighting, text: Option<Box<str>>, now: Timestamp) -> bool {
         // What was applied in another version is told by the watch of that version.
         if matches!(seen.print.entry, Entry::Other(version) if self.versions.contains(&version)) {
             return false;
@@ -328,7 +327,7 @@ impl State {
     }
 
     /// The answer to our apply was faster than the event of what it has overwritten: that is still to be told. Returns whether there is such.
-    fn overlooked(&mut self, seen: &Sighting, text: Option<Box<RawValue>>) -> bool {
+    fn overlooked(&mut self, seen: &Sighting, text: Option<Box<str>>) -> bool {
         let Some(record) = self.objects.get_mut(&seen.id) else { return false };
         let late = record.watched < seen.version;
         record.watched = record.watched.max(seen.version);
@@ -342,7 +341,7 @@ impl State {
     }
 
     /// Whether an object is not as it was when it was applied, and nobody has been told of it as it is now.
-    fn suspect(&mut self, seen: &Sighting, text: Option<Box<RawValue>>, now: Timestamp) -> bool {
+    fn suspect(&mut self, seen: &Sighting, text: Option<Box<str>>, now: Timestamp) -> bool {
         let Some(record) = self.objects.get(&seen.id) else { return false };
         // What is on its way out can't be healed, and what nobody asks for need not be.
         if record.wanted == Wanted::No || !record.baseline.is_known() || seen.health == Health::Terminating {
@@ -351,7 +350,7 @@ impl State {
         if seen.print.hash == record.baseline.live {
             return self.suspects.remove(&seen.id).is_some() | self.drifts.over(&seen.id, now);
         }
-        let raw = || text.as_ref().and_then(|text| serde_json::from_str(text.get()).ok()).map(|live| drift::raw(&live));
+        let raw = || text.as_ref().and_then(|text| serde_json::from_str(text).ok()).map(|live| drift::raw(&live));
         if self.drifts.is_told(&seen.id, raw) {
             return false;
         }

@@ -5,23 +5,26 @@
 //! A stream that ends is taken up again where it stopped; when the server no longer knows that place (410), the state is told anew.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Status;
+use memchr::memchr;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::discovery::parse;
 use super::glance::{Glance, glance};
+use super::pace::{MOMENT, Pace};
 use super::refusal::Refusal;
 use super::wire::{Call, JSON, METADATA, Wire, backoff, chain, escaped, jitter};
 
 /// The longest event: etcd takes objects of 1.5 MB, and JSON makes more of it.
 const MOST_LINE: usize = 16 << 20;
 /// What a buffer may keep after a long event.
-const KEPT: usize = 64 << 10;
+const KEPT: usize = 8 << 10;
 /// Objects in a page, where the state can't be streamed.
 const PAGE: usize = 250;
 /// How long a stream may last, in seconds; the server's own limit is between 30 and 60 minutes.
@@ -33,6 +36,8 @@ const SILENCE: Duration = Duration::from_secs(240);
 const BLINKS: u32 = 5;
 /// How often a failure that will not pass by itself is met with a short pause.
 const QUICK_TRIES: u32 = 8;
+/// How often the connection is given its turn before it is believed that nothing more has come: it is another task that reads it.
+const TURNS: u32 = 3;
 /// The longest pause after a failure that will not pass by itself (no rights, no such kind).
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 
@@ -48,7 +53,7 @@ pub(super) enum Told {
         /// Which one it is, and whether it has changed.
         glance: Glance,
         /// As the server wrote it; `kind` and `apiVersion` are missing where it was read in pages.
-        object: Box<RawValue>,
+        object: Box<str>,
     },
     /// All that exists has been told, and what changes will be.
     Whole,
@@ -64,6 +69,8 @@ pub(super) struct Feed {
     accept: &'static str,
     by_pages: bool,
     tries: u32,
+    /// How closely it is followed; as closely as can be where nothing is said.
+    pace: Option<Pace>,
     at: At,
 }
 
@@ -86,12 +93,17 @@ enum At {
 impl Feed {
     /// Of the collection at this path, those that `selector` names (a query such as `labelSelector=a%3Db`, may be empty).
     pub(super) fn new(wire: Wire, collection: String, selector: String) -> Self {
-        Self { wire, collection, selector, accept: JSON, by_pages: false, tries: 0, at: At::Nowhere }
+        Self { wire, collection, selector, accept: JSON, by_pages: false, tries: 0, pace: None, at: At::Nowhere }
     }
 
     /// The same, but of each object only its name, labels and the rest of `metadata`.
     pub(super) fn metadata_only(self) -> Self {
         Self { accept: METADATA, ..self }
+    }
+
+    /// The same, followed at this pace.
+    pub(super) fn paced(self, pace: Pace) -> Self {
+        Self { pace: Some(pace), ..self }
     }
 
     /// What comes next; waits for it, for ever if nothing happens. Not to be cancelled: what was read would be lost, so the state is told anew.
@@ -131,7 +143,7 @@ impl Feed {
     }
 
     async fn telling(&mut self, mut stream: Stream) -> (At, Option<Told>) {
-        match stream.next().await {
+        match stream.next(None).await {
             Ok(Some(Line::Object { deleted, glance, object })) => (At::Telling(stream), Some(Told::Object { deleted, glance, object })),
             Ok(Some(Line::Bookmark { version, whole: true })) => (At::Following(stream, version), Some(self.whole())),
             Ok(Some(Line::Bookmark { .. })) => (At::Telling(stream), None),
@@ -155,8 +167,8 @@ impl Feed {
 
     async fn paging(&mut self, mut waiting: VecDeque<Box<RawValue>>, next: Option<String>, version: String) -> (At, Option<Told>) {
         if let Some(object) = waiting.pop_front() {
-            return match read_object(&object) {
-                Ok(glance) => (At::Paging { waiting, next, version }, Some(Told::Object { deleted: false, glance, object })),
+            return match read_object(object.get()) {
+                Ok(glance) => (At::Paging { waiting, next, version }, Some(Told::Object { deleted: false, glance, object: object.into() })),
                 Err(refusal) => self.failed(At::Nowhere, refusal),
             };
         }
@@ -175,7 +187,7 @@ impl Feed {
     }
 
     async fn following(&mut self, mut stream: Stream, version: String) -> (At, Option<Told>) {
-        match stream.next().await {
+        match stream.next(self.pace.as_ref()).await {
             Ok(Some(Line::Object { deleted, glance, object })) => {
                 self.tries = 0;
                 (At::Following(stream, glance.version.clone()), Some(Told::Object { deleted, glance, object }))
@@ -256,14 +268,14 @@ struct Stream {
 /// One line of a watch.
 #[derive(Debug)]
 enum Line {
-    Object { deleted: bool, glance: Glance, object: Box<RawValue> },
+    Object { deleted: bool, glance: Glance, object: Box<str> },
     Bookmark { version: String, whole: bool },
 }
 
 impl Stream {
     /// The next event; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Line>, Refusal> {
-        match tokio::time::timeout(SILENCE, self.lines.next()).await {
+    async fn next(&mut self, pace: Option<&Pace>) -> Result<Option<Line>, Refusal> {
+        match tokio::time::timeout(SILENCE, self.lines.next(pace)).await {
             Ok(Ok(Some(line))) => read(line).map(Some),
             Ok(Ok(None)) => Ok(None),
             Ok(Err(message)) => Err(Refusal::Away { message }),
@@ -280,24 +292,37 @@ struct Event<'a> {
     object: &'a RawValue,
 }
 
+/// The type of an event and the text of its object. API servers write a line in one way, in which the end of the object is found without reading
+/// it: whether it is an object is seen when that is looked at.
+fn parts(line: &[u8]) -> Result<(&str, &str), Refusal> {
+    let usual = |line| {
+        let (kind, object) = std::str::from_utf8(line).ok()?.strip_prefix(r#"{"type":""#)?.split_once(r#"","object":"#)?;
+        Some((kind, object.strip_suffix('}')?))
+    };
+    match usual(line) {
+        Some(parts) => Ok(parts),
+        None => parse::<Event<'_>>(line).map(|event| (event.kind, event.object.get())),
+    }
+}
+
 /// Reads one line of a watch.
 fn read(line: &[u8]) -> Result<Line, Refusal> {
-    let event: Event<'_> = parse(line)?;
-    if event.kind == "ERROR" {
-        let status: Status = parse(event.object.get().as_bytes())?;
+    let (kind, object) = parts(line)?;
+    if kind == "ERROR" {
+        let status: Status = parse(object.as_bytes())?;
         return Err(Refusal::of(status.code, &status));
     }
-    let glance = read_object(event.object)?;
-    match event.kind {
+    let glance = read_object(object)?;
+    match kind {
         "BOOKMARK" => Ok(Line::Bookmark { version: glance.version, whole: glance.ends_state }),
-        "ADDED" | "MODIFIED" | "DELETED" => Ok(Line::Object { deleted: event.kind == "DELETED", glance, object: event.object.to_owned() }),
+        "ADDED" | "MODIFIED" | "DELETED" => Ok(Line::Object { deleted: kind == "DELETED", glance, object: object.into() }),
         other => Err(Refusal::Other { code: 200, message: format!("an event of an unknown type {other:.20}") }),
     }
 }
 
-fn read_object(object: &RawValue) -> Result<Glance, Refusal> {
+fn read_object(object: &str) -> Result<Glance, Refusal> {
     let unreadable = |why: String| Refusal::Other { code: 200, message: format!("an object that can't be read: {why}") };
-    let glance = glance(object.get().as_bytes()).map_err(|error| unreadable(error.to_string()))?;
+    let glance = glance(object).map_err(|error| unreadable(error.to_string()))?;
     if glance.version.is_empty() { Err(unreadable("it has no resourceVersion".to_owned())) } else { Ok(glance) }
 }
 
@@ -307,18 +332,20 @@ struct Lines {
     buffer: Vec<u8>,
     used: usize,
     silent: bool,
+    /// Whether something came since it was last waited for.
+    lively: bool,
 }
 
 impl Lines {
     fn new(body: Body) -> Self {
-        Self { body, buffer: Vec::new(), used: 0, silent: true }
+        Self { body, buffer: Vec::new(), used: 0, silent: true, lively: false }
     }
 
-    async fn next(&mut self) -> Result<Option<&[u8]>, String> {
+    async fn next(&mut self, pace: Option<&Pace>) -> Result<Option<&[u8]>, String> {
         self.forget();
         let mut searched = 0;
         loop {
-            if let Some(end) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            if let Some(end) = memchr(b'\n', &self.buffer[searched..]) {
                 self.used = searched + end + 1;
                 self.silent = false;
                 return Ok(Some(&self.buffer[..self.used - 1]));
@@ -327,12 +354,37 @@ impl Lines {
             if searched > MOST_LINE {
                 return Err(format!("an event of more than {MOST_LINE} bytes"));
             }
-            match self.body.frame().await {
+            match self.more(pace).await {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(chain(&error)),
-                Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                Some(more) => more?,
             }
         }
+    }
+
+    /// Reads on. While it is calm and all that had come was read, what comes in the next moment is waited for and read together.
+    async fn more(&mut self, pace: Option<&Pace>) -> Option<Result<(), String>> {
+        if pace.is_some_and(|pace| pace.is_calm(Instant::now())) {
+            for _ in 0..TURNS {
+                if let Some(read) = self.read().now_or_never() {
+                    return read;
+                }
+                tokio::task::yield_now().await;
+            }
+            if std::mem::take(&mut self.lively) {
+                tokio::time::sleep(MOMENT).await;
+            }
+        }
+        self.read().await
+    }
+
+    async fn read(&mut self) -> Option<Result<(), String>> {
+        let frame = match self.body.frame().await? {
+            Ok(frame) => frame,
+            Err(error) => return Some(Err(chain(&error))),
+        };
+        self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        self.lively = true;
+        Some(Ok(()))
     }
 
     /// Drops the line that was given out, and the room of a long one.
@@ -361,7 +413,8 @@ mod tests {
             panic!("not an object")
         };
         assert!(!deleted);
-        assert_eq!((glance.version.as_str(), object.get()), ("7", r#"{"metadata":{"name":"a","resourceVersion":"7"},"data":{"n":1.0}}"#));
+        assert_eq!(parts(br#"{"object": {}, "type": "ADDED"}"#).unwrap(), ("ADDED", "{}"), "however it is written");
+        assert_eq!((glance.version.as_str(), &*object), ("7", r#"{"metadata":{"name":"a","resourceVersion":"7"},"data":{"n":1.0}}"#));
     }
 
     #[test]
@@ -399,15 +452,15 @@ mod tests {
     #[tokio::test]
     async fn lines_are_cut_from_a_body() {
         let mut lines = Lines::new(Body::from(b"one\n\ntwo\ncut".to_vec()));
-        assert_eq!(lines.next().await.unwrap().unwrap(), b"one");
-        assert_eq!(lines.next().await.unwrap().unwrap(), b"");
-        assert_eq!(lines.next().await.unwrap().unwrap(), b"two");
-        assert_eq!(lines.next().await.unwrap(), None, "a line without an end was cut off");
+        assert_eq!(lines.next(None).await.unwrap().unwrap(), b"one");
+        assert_eq!(lines.next(None).await.unwrap().unwrap(), b"");
+        assert_eq!(lines.next(None).await.unwrap().unwrap(), b"two");
+        assert_eq!(lines.next(None).await.unwrap(), None, "a line without an end was cut off");
     }
 
     #[tokio::test]
     async fn a_line_without_end_is_refused() {
         let mut lines = Lines::new(Body::from(vec![b'x'; MOST_LINE + 1]));
-        assert!(lines.next().await.unwrap_err().contains("more than"));
+        assert!(lines.next(None).await.unwrap_err().contains("more than"));
     }
 }

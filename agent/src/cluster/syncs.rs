@@ -90,7 +90,7 @@ fn seen(told: Told) -> SyncSeen {
         Told::Restarted => SyncSeen::Restarted,
         Told::Whole => SyncSeen::Whole,
         Told::Blind(refusal) => SyncSeen::Blind(refusal),
-        Told::Object { deleted, object, .. } => match parse(object.get().as_bytes()) {
+        Told::Object { deleted, object, .. } => match parse(object.as_bytes()) {
             Ok(sync) if deleted => SyncSeen::Deleted(Box::new(sync)),
             Ok(sync) => SyncSeen::Sync(Box::new(sync)),
             Err(refusal) => SyncSeen::Unreadable(refusal.to_string()),

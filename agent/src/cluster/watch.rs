@@ -3,20 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use overlays::object::ObjectId;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Cluster;
 use super::discovery::{Resource, parse};
 use super::glance::Glance;
+use super::pace::Pace;
 use super::refusal::Refusal;
 use super::stream::{Feed, Told};
 use super::wire::escaped;
@@ -56,7 +56,7 @@ pub struct Sight {
     /// What a glance tells.
     pub glance: Glance,
     /// The text: who changed it must be known before it is healed.
-    pub text: Box<RawValue>,
+    pub text: Box<str>,
 }
 
 impl Sight {
@@ -75,7 +75,7 @@ impl Sight {
 
     /// How it fares, where nothing else of it has changed: less work than a record.
     pub fn health(&self, now: Timestamp) -> Health {
-        health_of_text(&self.kind.api_version(), &self.kind.kind, self.text.get(), now)
+        health_of_text(&self.kind.api_version(), &self.kind.kind, &self.text, now)
     }
 }
 
@@ -145,8 +145,8 @@ impl Cluster {
     }
 
     /// Tells all that happens to the objects of one kind that bear the id of our ApplySet, until nobody listens.
-    pub async fn watch(&self, applyset: &str, kind: Resource, listener: mpsc::Sender<Seen>) {
-        let mut feed = self.feed(applyset, &kind);
+    pub async fn watch(&self, applyset: &str, kind: Resource, pace: Pace, listener: mpsc::Sender<Seen>) {
+        let mut feed = self.feed(applyset, &kind).paced(pace);
         let kind = Arc::new(kind);
         loop {
             let told = tokio::select! {
@@ -171,7 +171,7 @@ impl Cluster {
                 () = listener.closed() => return,
             };
             let Told::Object { deleted: false, object, .. } = told else { continue };
-            let Ok(Definition { metadata }) = parse::<Definition>(object.get().as_bytes()) else { continue };
+            let Ok(Definition { metadata }) = parse::<Definition>(object.as_bytes()) else { continue };
             let before = generations.insert(metadata.name.clone(), metadata.generation);
             if before.is_none_or(|before| before == metadata.generation) {
                 continue;
@@ -229,8 +229,8 @@ fn seen(kind: &Arc<Resource>, told: Told) -> Seen {
     }
 }
 
-fn record(kind: &Resource, glance: &Glance, object: &RawValue, now: Timestamp) -> Result<Record, Refusal> {
-    let mut live: Value = parse(object.get().as_bytes())?;
+fn record(kind: &Resource, glance: &Glance, object: &str, now: Timestamp) -> Result<Record, Refusal> {
+    let mut live: Value = parse(object.as_bytes())?;
     // Pages leave these out of their items, and health is judged by them.
     let fields = live.as_object_mut().ok_or_else(|| Refusal::Other { code: 200, message: "an object that is no map".to_owned() })?;
     fields.insert("apiVersion".to_owned(), kind.api_version().into());
@@ -252,6 +252,7 @@ pub struct Watches {
     cluster: Cluster,
     applyset: String,
     listener: mpsc::Sender<Seen>,
+    pace: Pace,
     running: HashMap<Resource, JoinHandle<()>>,
     definitions: Option<JoinHandle<()>>,
 }
@@ -259,7 +260,7 @@ pub struct Watches {
 impl Watches {
     /// None yet. What they see goes to `listener`.
     pub fn new(cluster: Cluster, applyset: String, listener: mpsc::Sender<Seen>) -> Self {
-        Self { cluster, applyset, listener, running: HashMap::new(), definitions: None }
+        Self { cluster, applyset, listener, pace: Pace::new(Instant::now()), running: HashMap::new(), definitions: None }
     }
 
     /// Watches just these kinds: starts what is missing, ends what is no longer wanted, leaves the rest undisturbed.
@@ -292,9 +293,14 @@ impl Watches {
         }
     }
 
+    /// Something that was seen mattered: what comes next is seen at once, and not together with others a moment later.
+    pub fn stir(&self) {
+        self.pace.stir(Instant::now());
+    }
+
     fn start(&self, kind: Resource) -> JoinHandle<()> {
-        let (cluster, applyset, listener) = (self.cluster.clone(), self.applyset.clone(), self.listener.clone());
-        tokio::spawn(async move { cluster.watch(&applyset, kind, listener).await })
+        let (cluster, applyset, pace, listener) = (self.cluster.clone(), self.applyset.clone(), self.pace.clone(), self.listener.clone());
+        tokio::spawn(async move { cluster.watch(&applyset, kind, pace, listener).await })
     }
 }
 
@@ -312,7 +318,7 @@ mod tests {
     fn sight(text: &str) -> Sight {
         let (group, version, kind, plural) = ("apps".into(), "v1".into(), "Deployment".into(), "deployments".into());
         let kind = Arc::new(Resource { group, version, kind, plural, namespaced: true });
-        Sight { kind, glance: glance(text.as_bytes()).unwrap(), text: RawValue::from_string(text.into()).unwrap() }
+        Sight { kind, glance: glance(text).unwrap(), text: text.into() }
     }
 
     #[test]

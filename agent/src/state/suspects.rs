@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use overlays::object::ObjectId;
-use serde_json::value::RawValue;
 
 use crate::drift::Print;
 
@@ -21,7 +20,7 @@ pub struct Suspect {
     /// Our fields in it; none where the object is gone.
     pub print: Option<Print>,
     /// The object as the server wrote it, for who changed it; none where it is gone, or too many are waiting.
-    pub text: Option<Box<RawValue>>,
+    pub text: Option<Box<str>>,
     /// Since when it is like that.
     pub since: Timestamp,
     /// Before this nothing is done about it.
