@@ -1,4 +1,4 @@
-//! When objects arrive in a cluster, seen by a watch of its own that knows nothing of the agent.
+//! When objects arrive in a cluster and leave it, seen by a watch of its own that knows nothing of the agent.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,11 @@ use serde_json::Value;
 /// How long a watch lasts, in seconds; no workload takes longer.
 const LASTS: u32 = 1_800;
 
-/// An object that has arrived.
+/// An object that has arrived, or is gone.
 #[derive(Clone)]
 pub(crate) struct Arrival {
     pub(crate) at: Instant,
+    pub(crate) gone: bool,
     pub(crate) object: Arc<Value>,
 }
 
@@ -40,14 +41,22 @@ impl Arrivals {
     }
 
     /// When the last of `count` different objects for which `wanted` holds had arrived.
-    ///
-    /// Each arrival is looked at once: whoever measures shall not take the processor from who is measured.
     pub(crate) async fn until(&self, count: usize, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Instant> {
+        self.nth(count, limit, |arrival| !arrival.gone && wanted(&arrival.object)).await
+    }
+
+    /// When the last of `count` different objects for which `wanted` holds was gone.
+    pub(crate) async fn until_gone(&self, count: usize, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Instant> {
+        self.nth(count, limit, |arrival| arrival.gone && wanted(&arrival.object)).await
+    }
+
+    /// Each arrival is looked at once: whoever measures shall not take the processor from who is measured.
+    async fn nth(&self, count: usize, limit: Duration, wanted: impl Fn(&Arrival) -> bool) -> Result<Instant> {
         let (end, mut looked, mut known) = (Instant::now() + limit, 0, BTreeSet::new());
         while Instant::now() < end {
             let fresh = self.since(looked);
             looked += fresh.len();
-            for arrival in fresh.iter().filter(|arrival| wanted(&arrival.object)) {
+            for arrival in fresh.iter().filter(|arrival| wanted(arrival)) {
                 known.insert(format!("{}/{}", arrival.object["kind"], arrival.object["metadata"]["name"]));
                 if known.len() == count {
                     return Ok(arrival.at);
@@ -55,7 +64,7 @@ impl Arrivals {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(Trouble::new(format!("{} of {count} objects have arrived within {} s", known.len(), limit.as_secs())))
+        Err(Trouble::new(format!("{} of {count} objects have come or gone within {} s", known.len(), limit.as_secs())))
     }
 
     /// All that has arrived.
@@ -77,9 +86,12 @@ impl Arrivals {
 async fn note(mut events: futures_util::stream::BoxStream<'_, kube::Result<WatchEvent<Value>>>, seen: &Mutex<Vec<Arrival>>) {
     // A watch that breaks shows as objects that never arrive.
     while let Ok(Some(event)) = events.try_next().await {
-        if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
-            let arrival = Arrival { at: Instant::now(), object: Arc::new(object) };
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
-        }
+        let (gone, object) = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => (false, object),
+            WatchEvent::Deleted(object) => (true, object),
+            _ => continue,
+        };
+        let arrival = Arrival { at: Instant::now(), gone, object: Arc::new(object) };
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
     }
 }

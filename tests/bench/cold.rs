@@ -78,7 +78,7 @@ fn config_maps() -> String {
         .collect()
 }
 
-const FLEET: &str = "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps:\n  - name: namespace\n    path: namespace\n  - path: apps/*\n    dependsOn: [namespace]\n";
+pub(crate) const FLEET: &str = "apiVersion: plimsoll.dev/v1alpha1\nkind: Fleet\napps:\n  - name: namespace\n    path: namespace\n  - path: apps/*\n    dependsOn: [namespace]\n";
 const BASE: &str = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [app.yaml]\n";
 pub(crate) const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization

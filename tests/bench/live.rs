@@ -1,5 +1,6 @@
 //! A cluster with 1,000 apps of ten objects each, as it comes up, rests, is pushed to and is meddled with. The names are those of the workloads:
-//! W2 a first sync, W3 a commit to one app, W5 a storm of drift, W7 rest, W8 foreign status updates, W9 foreign objects, W11 a restart.
+//! W2 a first sync, W3 a commit to one app, W5 a storm of drift, W7 rest, W8 foreign status updates, W9 foreign objects, W10 an app that is taken
+//! away, W11 a restart, W13 an API server that begins anew, W14 an app of 5,000 objects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::cold::{self, KINDS};
 use crate::figure::Figure;
 
 /// The names of the workloads.
-pub(crate) const NAMES: [&str; 7] = ["W2", "W3", "W5", "W7", "W8", "W9", "W11"];
+pub(crate) const NAMES: [&str; 10] = ["W2", "W3", "W5", "W7", "W8", "W9", "W10", "W11", "W13", "W14"];
 /// Those that need no controllers.
 const ALONE: [&str; 2] = ["W2", "W5"];
 /// The controllers without which no Pod of the agent comes up.
@@ -31,6 +32,8 @@ const RATE: u64 = 50;
 const REST: Duration = Duration::from_secs(120);
 const CHURN: Duration = Duration::from_secs(60);
 const FOREIGN: usize = 20_000;
+const DOOMED: usize = 200;
+const LARGE: usize = 5_000;
 /// What the agent says and agrees on at any time; everything else is a request for objects.
 const OWN: [&str; 4] = ["leases", "syncs", "syncs/status", "events"];
 
@@ -58,6 +61,16 @@ pub(crate) async fn measure(rounds: usize, wants: impl Fn(&str) -> bool) -> Resu
     }
     if wants("W11") {
         figures.extend(restart(site).await?);
+    }
+    if wants("W13") {
+        figures.extend(outage(site).await?);
+    }
+    // These last: they change what there is.
+    if wants("W10") {
+        figures.extend(removal(&world).await?);
+    }
+    if wants("W14") {
+        figures.extend(large(&world).await?);
     }
     Ok(figures)
 }
@@ -115,9 +128,8 @@ async fn rest(site: &Site) -> Result<Vec<Figure>> {
     tokio::time::sleep(REST).await;
     let asked = object_requests(site)?.split_off(requests);
     let hourly = (self::cpu(site)? - cpu) * 3600.0 / REST.as_secs_f64();
-    let note = if asked.is_empty() { String::new() } else { asked.join(", ") };
     Ok(vec![
-        Figure::at_most("W7: at rest with 10,000 objects: API requests for objects", asked.len() as f64, "", 0.0).noted(note),
+        Figure::at_most("W7: at rest with 10,000 objects: API requests for objects", asked.len() as f64, "", 0.0).noted(some(&asked)),
         Figure::at_most("W7: at rest: CPU an hour, Lease included", hourly, "s", 1.0)
             .noted(format!("scaled from {} s; the clock ticks every 10 ms", REST.as_secs())),
         Figure::at_most("W7: at rest: agent RSS", mib(site.agent().resident()), "MiB", 20.0),
@@ -201,7 +213,7 @@ async fn healed(watch: &Arrivals, answered: &HashMap<String, Instant>) -> Result
     loop {
         let mut changed = BTreeMap::new();
         let mut healed = BTreeMap::new();
-        for Arrival { at, object } in watch.all() {
+        for Arrival { at, object, .. } in watch.all() {
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let Some(answer) = answered.get(&name) else { continue };
             let drifted = object["data"]["text"].as_str().is_some_and(|text| text.starts_with("drift-"));
@@ -244,7 +256,7 @@ async fn churn(site: &Site) -> Result<Vec<Figure>> {
     let asked = object_requests(site)?.split_off(requests);
     Ok(vec![
         Figure::at_most("W8: foreign status updates for a minute: API requests for objects", asked.len() as f64, "", 0.0)
-            .noted(asked.join(", ")),
+            .noted(some(&asked)),
         Figure::at_most("W8: the same: agent CPU", used, "s", 0.5)
             .noted(format!("{count} updates, {:.0}/s", f64::from(u32::try_from(count)?) / CHURN.as_secs_f64())),
     ])
@@ -298,6 +310,91 @@ async fn restart(site: &Site) -> Result<Vec<Figure>> {
     ])
 }
 
+/// The API server is away, and objects are changed before and after: each must be put right, and nothing else.
+async fn outage(site: &Site) -> Result<Vec<Figure>> {
+    let edit = async |name: &str| site.cluster.patch("v1", "ConfigMap", "bench", name, "outage", &json!({"data": {"text": "drift"}})).await;
+    edit("app-001-settings-0").await?;
+    site.cluster.kill();
+    let applied = object_requests(site)?.len();
+    let cluster = site.cluster.clone();
+    tokio::task::spawn_blocking(move || cluster.restart()).await??;
+    let ready = Instant::now();
+    edit("app-002-settings-0").await?;
+    for name in ["app-001-settings-0", "app-002-settings-0"] {
+        until("drift to be healed", LIMIT, async || {
+            let object = site.cluster.get("v1", "ConfigMap", "bench", name).await?.unwrap_or_default();
+            let healed = object["data"]["text"].as_str().is_some_and(|text| text != "drift");
+            if healed { Ok(()) } else { Err(Trouble::new(format!("{name} is as it was changed"))) }
+        })
+        .await?;
+    }
+    let took = ready.elapsed().as_secs_f64();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let written: Vec<String> = object_requests(site)?
+        .split_off(applied)
+        .into_iter()
+        .filter(|request| !request.starts_with("list") && !request.starts_with("get"))
+        .collect();
+    let wrong = written.iter().filter(|request| !["app-001-settings-0", "app-002-settings-0"].iter().any(|name| request.ends_with(name)));
+    Ok(vec![
+        Figure::at_most("W13: API server begun anew, two objects changed around it: ready -> all as in Git", took, "s", 2.0),
+        Figure::at_most("W13: writes to other objects", wrong.count() as f64, "", 0.0).noted(format!("{} writes", written.len())),
+    ])
+}
+
+/// An app of many ConfigMaps, as files of the repository.
+fn many(world: &World, app: &str, count: usize) -> Result {
+    let objects: String = (0..count)
+        .map(|n| {
+            format!(
+                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {app}-{n}, labels: {{bench: {app}}}}}\ndata: {{number: \"{n}\"}}\n"
+            )
+        })
+        .collect();
+    world.repository.write(&format!("apps/{app}/objects.yaml"), objects)?;
+    let allowed = "metadata: {annotations: {plimsoll.dev/prune: allow}}\n";
+    world.repository.write(&format!("apps/{app}/kustomization.yaml"), format!("{allowed}namespace: bench\nresources: [objects.yaml]\n"))
+}
+
+async fn removal(world: &World) -> Result<Vec<Figure>> {
+    let site = world.site();
+    let watch = Arrivals::watch(&site.cluster, "bench", &[("v1", "ConfigMap")]).await?;
+    let ours = |object: &serde_json::Value| object["metadata"]["labels"]["bench"] == "doomed";
+    many(world, "doomed", DOOMED)?;
+    world.repository.push("An app that will go")?;
+    watch.until(DOOMED, LIMIT, ours).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = object_requests(site)?.len();
+    world.repository.write(
+        "plimsoll.yaml",
+        cold::FLEET.replace("kind: Fleet\n", "kind: Fleet\nmetadata: {annotations: {plimsoll.dev/prune: allow}}\n"),
+    )?;
+    world.repository.remove("apps/doomed")?;
+    let commit = world.repository.push("It goes")?;
+    let gone = watch.until_gone(DOOMED, LIMIT, ours).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let asked = object_requests(site)?.split_off(before);
+    let note =
+        format!("{} requests, {} of them deletions", asked.len(), asked.iter().filter(|request| request.starts_with("delete")).count());
+    Ok(vec![
+        Figure::told("W10: an app of 200 objects is taken away: seen -> all gone", since_noticed(site, &commit, gone)?, "ms").noted(note),
+    ])
+}
+
+async fn large(world: &World) -> Result<Vec<Figure>> {
+    let site = world.site();
+    let watch = Arrivals::watch(&site.cluster, "bench", &[("v1", "ConfigMap")]).await?;
+    many(world, "large", LARGE)?;
+    let start = Instant::now();
+    world.repository.push("A large app")?;
+    let arrived = watch.until(LARGE, LIMIT, |object| object["metadata"]["labels"]["bench"] == "large").await?;
+    let took = arrived.duration_since(start).as_secs_f64();
+    Ok(vec![
+        Figure::told("W14: an app of 5,000 objects: push -> applied", took, "s").noted(format!("{:.0} objects/s", LARGE as f64 / took)),
+        Figure::told("W14: the same: agent RSS at most, of all that it did here", mib(site.agent().resident_at_most()), "MiB"),
+    ])
+}
+
 /// The agent's requests for objects so far, watches left out: they renew themselves.
 fn object_requests(site: &Site) -> Result<Vec<String>> {
     let asked = site.cluster.requests(SYSTEM, ACCOUNT)?;
@@ -305,6 +402,11 @@ fn object_requests(site: &Site) -> Result<Vec<String>> {
     // What is kept for a restart is the agent's own, too.
     let for_objects = for_objects.filter(|request| !request.name.starts_with("plimsoll-baselines-"));
     Ok(for_objects.map(|request| format!("{} {} {}", request.verb, request.resource, request.name)).collect())
+}
+
+/// The first few: a bar that is missed by thousands needs no more to be understood.
+fn some(requests: &[String]) -> String {
+    requests.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The processor time that the agent has used, in seconds.
