@@ -2,12 +2,14 @@
 //!
 //! It must not know files: replacements come read. Values may be secrets, and are never part of an error.
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Stage};
 use crate::fields::{Gvk, edit};
 use crate::layer::{FieldOptions, Replacement, ReplacementSource, ReplacementTarget};
 use crate::object::{DEFAULT_NAMESPACE, Id, Object};
 use crate::objects::Objects;
-use crate::yaml::{Dialect, Mark, Node, Scalar, Style, Value};
+use crate::yaml::{Dialect, FLOW_NULL, Mark, Node, Scalar, Style, Value};
 
 mod layout;
 mod path;
@@ -53,9 +55,12 @@ pub(crate) fn read<'n>(body: &'n Node, path: &str) -> Result<Option<&'n Node>, S
 /// What a replacement writes.
 struct Taken {
     value: Node,
-    /// The object and the field that it is, where it is all of a field: a target that changes this field changes what is written next.
-    from: Option<(usize, Vec<String>)>,
+    /// The object and the place in it, where the value is all of a field: a target that changes this field changes what is written next.
+    from: Option<(usize, Place)>,
 }
+
+/// Where a node stands: which item or entry on each level. Paths go by names and values, which may be what is written.
+type Place = Vec<usize>;
 
 impl Taken {
     /// Whether it is a field of the object at this place.
@@ -63,21 +68,44 @@ impl Taken {
         self.from.as_ref().is_some_and(|(from, _)| *from == at)
     }
 
-    /// Where the value stands in the object that it is of.
-    fn address(&self, body: &Node) -> Option<*const Node> {
-        let (_, steps) = self.from.as_ref()?;
-        path::lookup(body, steps).ok().flatten().map(std::ptr::from_ref)
-    }
-
-    /// Reads the field again once the object at this place was written to.
-    fn refresh(&mut self, written: usize, body: &Node) {
-        let Some((_, steps)) = self.from.as_ref().filter(|(at, _)| *at == written) else { return };
-        let Some(now) = path::lookup(body, steps).ok().flatten() else { return };
+    /// Reads the field again once the object that it is of was written to.
+    fn refresh(&mut self, body: &mut Node) {
+        let Some(now) = self.from.as_ref().and_then(|(_, place)| at_place(body, place)) else { return };
         match (&mut self.value.value, &now.value) {
             (Value::Scalar(old, ..), Value::Scalar(text, ..)) => *old = text.clone(),
             (Value::Scalar(..), _) => {}
             (old, now) => *old = now.clone(),
         }
+    }
+
+    /// A value that was displaced with what is above it goes on as it was.
+    fn displace(&mut self, by: &Place) {
+        self.from.take_if(|(_, place)| place.len() > by.len() && place.starts_with(by));
+    }
+}
+
+fn at_place<'n>(node: &'n mut Node, place: &[usize]) -> Option<&'n mut Node> {
+    place.iter().try_fold(node, |node, at| match &mut node.value {
+        Value::Scalar(..) => None,
+        Value::List(items) => items.get_mut(*at),
+        Value::Map(entries) => entries.get_mut(*at).map(|entry| &mut entry.value),
+    })
+}
+
+/// The places of all nodes that fit, in the order of the body.
+fn places(node: &Node, fits: &dyn Fn(&Node) -> bool, place: &mut Place, found: &mut Vec<Place>) {
+    if fits(node) {
+        found.push(place.clone());
+    }
+    let below: Box<dyn Iterator<Item = &Node>> = match &node.value {
+        Value::Scalar(..) => return,
+        Value::List(items) => Box::new(items.iter()),
+        Value::Map(entries) => Box::new(entries.iter().map(|entry| &entry.value)),
+    };
+    for (at, node) in below.enumerate() {
+        place.push(at);
+        places(node, fits, place, found);
+        place.pop();
     }
 }
 
@@ -96,7 +124,10 @@ fn source_value(replacement: &Replacement, objects: &Objects) -> Result<Taken, S
             // Marks mean files by numbers that each object has of its own.
             let mut value = part(node, &source.options)?;
             edit::remark(&mut value, &|_| Mark::default());
-            Ok(Taken { value, from: source.options.delimiter.is_empty().then_some((at, steps)) })
+            let mut place = Vec::new();
+            places(object.body(), &|one| std::ptr::eq(one, node), &mut Place::new(), &mut place);
+            let place = place.pop().filter(|_| source.options.delimiter.is_empty());
+            Ok(Taken { value, from: place.map(|place| (at, place)) })
         }
     }
 }
@@ -159,7 +190,7 @@ fn apply_to_target(target: &ReplacementTarget, taken: &mut Taken, objects: &mut 
             }
             let body = object.body_mut();
             let outcome = if taken.is_of(at) {
-                write_live(body, field, taken, at, &target.options)
+                write_live(body, field, taken, &target.options)
             } else {
                 write(body, field, &taken.value, &target.options)
             };
@@ -175,52 +206,34 @@ fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
 }
 
 /// Writes into the object that the value is of: what is made or written changes the value for the fields that follow.
-fn write_live(body: &mut Node, field: &str, taken: &mut Taken, at: usize, options: &FieldOptions) -> Result<(), String> {
+fn write_live(body: &mut Node, field: &str, taken: &mut Taken, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
     if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options, true)) {
-        taken.refresh(at, body);
+        taken.refresh(body);
         return Ok(());
     }
     // What is missing is made first, for whatever grows may move.
     is_found(path::for_each(body, &steps, options.create.then_some(&taken.value), &mut |_| Ok(())), field, options)?;
-    let mut found: Vec<*const Node> = Vec::new();
+    let mut found: HashSet<*const Node> = HashSet::new();
     let mut note = |node: &mut Node| {
-        found.push(std::ptr::from_ref(node));
+        found.insert(std::ptr::from_ref(node));
         Ok(())
     };
-    is_found(path::for_each(body, &steps, None, &mut note), field, options)?;
-    if found.len() > MAX_LIVE {
-        return write(body, field, &taken.value.clone(), options);
-    }
-    let source = taken.address(body);
-    for address in found {
-        // A value that was displaced goes on as it was.
-        if taken.address(body) == source {
-            taken.refresh(at, body);
-        }
-        // What a map or list that was written has taken the place of is no part of the object any more.
-        if let Some(node) = at_address(body, address) {
-            set_field(node, &taken.value, options, is_annotation(&steps))?;
+    path::for_each(body, &steps, None, &mut note)?;
+    let mut targets = Vec::new();
+    places(body, &|node| found.contains(&std::ptr::from_ref(node)), &mut Place::new(), &mut targets);
+    for place in targets {
+        taken.refresh(body);
+        let Some(node) = at_place(body, &place) else { continue };
+        let is_displacing = !matches!(node.value, Value::Scalar(..));
+        set_field(node, &taken.value, options, is_annotation(&steps))?;
+        if is_displacing {
+            edit::check_growth(body)?;
+            taken.displace(&place);
         }
     }
-    if taken.address(body) == source {
-        taken.refresh(at, body);
-    }
+    taken.refresh(body);
     Ok(())
-}
-
-/// In how many fields at once a value is written that is read again after each: each has to be found again, too.
-const MAX_LIVE: usize = 100;
-
-fn at_address(node: &mut Node, address: *const Node) -> Option<&mut Node> {
-    if std::ptr::from_ref(node) == address {
-        return Some(node);
-    }
-    match &mut node.value {
-        Value::Scalar(..) => None,
-        Value::List(items) => items.iter_mut().find_map(|item| at_address(item, address)),
-        Value::Map(entries) => entries.iter_mut().find_map(|entry| at_address(&mut entry.value, address)),
-    }
 }
 
 /// Annotations are made strings in the end, whatever stood there.
@@ -300,6 +313,13 @@ fn retyped(node: &Node, text: &str) -> Result<Node, String> {
         let mut node = node.clone();
         edit::set_text(&mut node, text, Mark::default());
         return Ok(node);
+    }
+    if matches!(&node.value, Value::Scalar(_, Style::Plain, Some(tag)) if **tag == *FLOW_NULL) {
+        let (style, tag) = if text.is_empty() { (Style::Quoted, Some(FLOW_NULL.into())) } else { (Style::Plain, None) };
+        return Ok(Node { value: Value::Scalar(text.into(), style, tag), mark: node.mark });
+    }
+    if let Value::Scalar(_, Style::Folded, tag) = &node.value {
+        return Ok(Node { value: Value::Scalar(text.into(), Style::Folded, tag.clone()), mark: node.mark });
     }
     let Value::Scalar(old, Style::Plain, None) = &node.value else { return Ok(Node::string(text)) };
     if old.is_empty() {

@@ -17,6 +17,23 @@ fn is_null_tag(tag: &str) -> bool {
     matches!(tag, "!!null" | "tag:yaml.org,2002:null")
 }
 
+/// Whether a tag was written out by a user.
+pub(crate) fn is_tagged(tag: Option<&str>) -> bool {
+    tag.is_some_and(|tag| tag.starts_with("tag:"))
+}
+
+/// The tag of a scalar's type, in the long form of what is written out.
+pub(crate) fn type_tag(node: &Node) -> &'static str {
+    match node.resolve(Dialect::Resource) {
+        Ok(Scalar::Null) => "tag:yaml.org,2002:null",
+        Ok(Scalar::Bool(_)) => "tag:yaml.org,2002:bool",
+        Ok(Scalar::Int(_)) => "tag:yaml.org,2002:int",
+        Ok(Scalar::Float(_)) => "tag:yaml.org,2002:float",
+        Ok(Scalar::Timestamp(_)) => "tag:yaml.org,2002:timestamp",
+        Ok(Scalar::Str(_)) | Err(_) => "tag:yaml.org,2002:str",
+    }
+}
+
 /// Whether a node holds nothing: null, an empty map or an empty list.
 pub(crate) fn is_empty(node: &Node) -> bool {
     match &node.value {

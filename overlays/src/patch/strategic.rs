@@ -242,9 +242,9 @@ fn quote_what_reads_otherwise(value: &mut Node) {
     let Value::Scalar(text, style @ Style::Plain, tag) = &mut value.value else { return };
     let is_written = tag.as_deref() == Some(UNTAGGED);
     let is_string = |node: Node, dialect| matches!(node.resolve(dialect), Ok(Scalar::Str(_)));
-    let is_text = is_written || tag.is_some() || is_string(Node::plain(text.clone()), Dialect::Resource);
-    let is_other_tag = !is_written && tag.as_deref().is_some_and(|tag| !matches!(tag, "!!str" | "tag:yaml.org,2002:str"));
-    if is_text && !is_other_tag && edit::reads_otherwise(text) {
+    let is_text = is_written || tag.as_deref() == Some("!!str") || is_string(Node::plain(text.clone()), Dialect::Resource);
+    // A tag that is written out says enough.
+    if is_text && !edit::is_tagged(tag.as_deref()) && edit::reads_otherwise(text) {
         (*style, *tag) = (Style::Quoted, None);
     }
 }
@@ -279,8 +279,11 @@ fn scalars(pair: Pair) -> Option<Node> {
 
 /// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
 fn styled(mut patch: Node, object: &Node) -> Node {
-    if let (Value::Scalar(text, style, tag), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
+    let type_tag = edit::type_tag(&patch);
+    if let (Value::Scalar(text, style, tag), Value::Scalar(_, before, tag_before)) = (&mut patch.value, &object.value) {
         match (*before, *style) {
+            // The tag of the patch's value is written out as the object's was.
+            (Style::Plain, _) if edit::is_tagged(tag_before.as_deref()) => (*style, *tag) = (Style::Plain, Some(type_tag.into())),
             (Style::Plain, Style::Plain) => {}
             // Without quotes the tag still says that it is a string.
             (Style::Plain, _) if !text.contains('\n') => (*style, *tag) = (Style::Plain, Some("!!str".into())),

@@ -6,7 +6,7 @@ use libyaml_safer::{Encoding, Event, EventData, MappingStyle, Parser, ScalarStyl
 
 use super::block::Block;
 use super::parse::{AFTER_SEPARATOR, mark_at, small};
-use super::scalar::EMPTY_NULL;
+use super::scalar::FLOW_NULL;
 use super::texts::Texts;
 use super::{Dialect, Entry, Error, Limits, Mark, Node, Style, Text, Value};
 
@@ -175,8 +175,12 @@ impl<'a> Composer<'a> {
             _ => Style::Quoted,
         };
         // kustomize prints a null that is not written out as quotes where it stands in flow style, and reads it as a text then.
-        if self.in_flow && self.dialect == Dialect::Resource && style == Style::Plain && text.is_empty() && tag.is_none() {
-            return Value::Scalar(self.texts.share(""), Style::Quoted, Some(EMPTY_NULL.into()));
+        if self.in_flow && self.dialect == Dialect::Resource && style == Style::Plain && tag.is_none() {
+            match &*text {
+                "" => return Value::Scalar(self.texts.share(""), Style::Quoted, Some(FLOW_NULL.into())),
+                "null" | "~" => return Value::Scalar(self.texts.share(&text), style, Some(FLOW_NULL.into())),
+                _ => {}
+            }
         }
         Value::Scalar(self.texts.share(&text), style, tag.map(Text::from))
     }

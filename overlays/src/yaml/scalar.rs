@@ -49,8 +49,8 @@ impl Scalar<'_> {
     }
 }
 
-/// The tag of a null of which nothing is written, in quotes because it stands in flow style. What users write is read in its long form.
-pub(super) const EMPTY_NULL: &str = "!!null";
+/// The tag of a null in flow style, which stands in quotes where nothing is written. What users write is read in its long form.
+pub(crate) const FLOW_NULL: &str = "!!null";
 
 /// The tag of a plain scalar that a step wrote. kustomize tells the type of what it parsed once and for all; the type of what it wrote
 /// itself is that of whatever text stands there in the end, and of some it forgets that it was no string.
@@ -67,7 +67,7 @@ impl Node {
         };
         let found = match (tag.as_deref().filter(|tag| *tag != UNTAGGED).map(short_tag), style) {
             (None | Some("!" | "!!str"), Style::Folded) if dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
-            (_, Style::Quoted) if tag.as_deref() == Some(EMPTY_NULL) && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
+            (_, Style::Quoted) if tag.as_deref() == Some(FLOW_NULL) && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Quoted | Style::Folded) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Plain) => plain(text, dialect),
