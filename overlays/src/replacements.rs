@@ -183,6 +183,9 @@ fn apply_to_target(target: &ReplacementTarget, taken: &mut Taken, objects: &mut 
         matcher.fits_metadata(object) && !is_rejected && any_id(object, |id, namespace| matcher.fits_id(id, namespace))
     };
     let fields = if target.field_paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { target.field_paths.clone() };
+    if fields.iter().any(|field| ["metadata", "kind", "apiVersion"].iter().any(|start| field.starts_with(start))) {
+        objects.doubt();
+    }
     for (at, object) in objects.list_mut().iter_mut().enumerate().filter(|(_, object)| is_target(object)) {
         for field in &fields {
             if field.starts_with("metadata.annotations") {
@@ -320,6 +323,11 @@ fn retyped(node: &Node, text: &str) -> Result<Node, String> {
     }
     if let Value::Scalar(_, Style::Folded, tag) = &node.value {
         return Ok(Node { value: Value::Scalar(text.into(), Style::Folded, tag.clone()), mark: node.mark });
+    }
+    // A tag stays, if the text can be read by it.
+    if let Value::Scalar(_, Style::Plain, tag @ Some(_)) = &node.value {
+        let tagged = Node { value: Value::Scalar(text.into(), Style::Plain, tag.clone()), mark: node.mark };
+        return Ok(if tagged.resolve(Dialect::Resource).is_ok() { tagged } else { Node::string(text) });
     }
     let Value::Scalar(old, Style::Plain, None) = &node.value else { return Ok(Node::string(text)) };
     if old.is_empty() {

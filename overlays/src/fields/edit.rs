@@ -22,6 +22,9 @@ pub(crate) fn is_tagged(tag: Option<&str>) -> bool {
     tag.is_some_and(|tag| tag.starts_with("tag:"))
 }
 
+/// The tag of a string that is written out.
+pub(crate) const STRING_TAG: &str = "tag:yaml.org,2002:str";
+
 /// The tag of a scalar's type, in the long form of what is written out.
 pub(crate) fn type_tag(node: &Node) -> &'static str {
     match node.resolve(Dialect::Resource) {
@@ -30,7 +33,7 @@ pub(crate) fn type_tag(node: &Node) -> &'static str {
         Ok(Scalar::Int(_)) => "tag:yaml.org,2002:int",
         Ok(Scalar::Float(_)) => "tag:yaml.org,2002:float",
         Ok(Scalar::Timestamp(_)) => "tag:yaml.org,2002:timestamp",
-        Ok(Scalar::Str(_)) | Err(_) => "tag:yaml.org,2002:str",
+        Ok(Scalar::Str(_)) | Err(_) => STRING_TAG,
     }
 }
 
@@ -105,8 +108,8 @@ pub(crate) fn is_untagged(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(_, Style::Plain, Some(tag)) if **tag == *UNTAGGED)
 }
 
-/// What becomes of a node that kustomize reads into Go's values and writes again, as it does with the items of a list of objects:
-/// numbers, dates and nulls in the one spelling that Go has for them, and quotes only where they are needed.
+/// What becomes of a node that kustomize reads into Go's values and writes as JSON, as it does with the items of a list of objects:
+/// numbers, dates and nulls in the one spelling that Go has for them, and strings in quotes.
 pub(crate) fn restated(node: &Node) -> Node {
     let value = match &node.value {
         Value::List(items) => Value::List(items.iter().map(restated).collect()),
@@ -119,8 +122,8 @@ pub(crate) fn restated(node: &Node) -> Node {
                 Ok(Scalar::Int(value)) => value.to_string(),
                 Ok(Scalar::Float(value)) if value.is_finite() => yaml::float_text(value),
                 Ok(Scalar::Bool(value)) => value.to_string(),
-                Ok(Scalar::Timestamp(text)) => text,
-                Ok(Scalar::Str(text)) => return written_at(&text.as_ref().into(), node.mark),
+                Ok(Scalar::Timestamp(text)) => return string_at(&text, node.mark),
+                Ok(Scalar::Str(text)) => return string_at(text.as_ref(), node.mark),
                 _ => return Node { value: Value::Scalar(text.clone(), Style::Plain, None), mark: node.mark },
             };
             Value::Scalar(plain.into(), Style::Plain, None)

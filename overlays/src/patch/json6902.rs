@@ -35,6 +35,19 @@ impl Pointer {
 }
 
 impl Operation {
+    /// Whether it may change what identifies the object.
+    pub(crate) fn may_rename(&self) -> bool {
+        let is_identity = |path: &Pointer| {
+            let text = path.text.as_str();
+            matches!(text, "" | "/kind" | "/apiVersion" | "/metadata") || text.starts_with("/metadata/name")
+        };
+        match self {
+            Self::Add(path, _) | Self::Remove(path) | Self::Replace(path, _) | Self::Copy(_, path) => is_identity(path),
+            Self::Move(from, to) => is_identity(from) || is_identity(to),
+            Self::Test(..) => false,
+        }
+    }
+
     /// Whether it takes all annotations of the object away, or puts others in their place.
     pub(crate) fn takes_annotations(&self) -> bool {
         let is_above = |path: &Pointer| matches!(path.text.as_str(), "/metadata" | "/metadata/annotations");

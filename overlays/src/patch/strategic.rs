@@ -280,10 +280,14 @@ fn scalars(pair: Pair) -> Option<Node> {
 /// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
 fn styled(mut patch: Node, object: &Node) -> Node {
     let type_tag = edit::type_tag(&patch);
+    let is_tagged = matches!(&patch.value, Value::Scalar(_, _, Some(tag)) if edit::is_tagged(Some(tag)));
     if let (Value::Scalar(text, style, tag), Value::Scalar(_, before, tag_before)) = (&mut patch.value, &object.value) {
         match (*before, *style) {
             // The tag of the patch's value is written out as the object's was.
             (Style::Plain, _) if edit::is_tagged(tag_before.as_deref()) => (*style, *tag) = (Style::Plain, Some(type_tag.into())),
+            // The tag stays, but is not written out.
+            (Style::Plain, _) if is_tagged && type_tag == edit::STRING_TAG => (*style, *tag) = (Style::Plain, Some("!!str".into())),
+            (Style::Plain, _) if is_tagged => *style = Style::Plain,
             (Style::Plain, Style::Plain) => {}
             // Without quotes the tag still says that it is a string.
             (Style::Plain, _) if !text.contains('\n') => (*style, *tag) = (Style::Plain, Some("!!str".into())),
@@ -380,8 +384,14 @@ impl Lists {
     fn merge_scalars(self) -> Node {
         let patch = if let Patch::Own(items) = self.patch { items } else { Vec::new() };
         let mut seen = HashSet::new();
-        let is_new = |item: &Node| item.text().is_none_or(|text| seen.insert(text.clone()));
-        let items = patch.into_iter().chain(self.object).filter(is_new).collect();
+        let mut is_new = |item: &Node| !edit::is_null(item) && item.text().is_none_or(|text| seen.insert(text.clone()));
+        let mut items: Vec<Node> = patch.into_iter().chain(self.object).filter(|item| is_new(item)).collect();
+        // Each is set anew, and forgets its type.
+        for item in &mut items {
+            if let Value::Scalar(_, _, tag) = &mut item.value {
+                *tag = Some(UNTAGGED.into());
+            }
+        }
         Node { value: Value::List(items), mark: self.mark }
     }
 }

@@ -90,7 +90,10 @@ impl Build<'_> {
         self.watch_all(&mut objects, || watch::unasked("reference to a renamed object"));
         vars.resolve(&mut objects, &config.var_references)?;
         self.watch_all(&mut objects, || watch::unasked("vars"));
-        objects.retain(|object| object.annotation(LOCAL).is_none_or(|value| value == "false"));
+        if objects.iter().any(is_local) {
+            check_double(&objects)?;
+            objects.retain(|object| !is_local(object));
+        }
         check(&objects)?;
         sort(&mut objects, sorting, options.order).map_err(|message| Error::new(Stage::Layer, message))?;
         let files = self.source.files();
@@ -103,6 +106,10 @@ impl Build<'_> {
     }
 }
 
+fn is_local(object: &Object) -> bool {
+    object.annotation(LOCAL).is_some_and(|value| value != "false")
+}
+
 /// Whether the outcome is a set of objects at all: patches and replacements may do anything.
 fn check(objects: &[Object]) -> Result<(), Error> {
     // A kind that ends in `List` may be without a name, even where it lists nothing.
@@ -111,6 +118,10 @@ fn check(objects: &[Object]) -> Result<(), Error> {
         let message = format!("a step took the name or kind of the object at {}", object.origin());
         return Err(Error::new(Stage::Transform, message).at(object.origin().clone()));
     }
+    check_double(objects)
+}
+
+fn check_double(objects: &[Object]) -> Result<(), Error> {
     let Some((one, other)) = duplicate(objects) else { return Ok(()) };
     let message = format!("two objects have become {}: those at {} and at {}", one.id(), one.origin(), other.origin());
     Err(Error::new(Stage::Transform, message)

@@ -108,9 +108,12 @@ impl Patch {
             let patch = fitted(document, objects, at);
             change(objects, at, document, patch, self.options, schemas)?;
         }
-        match objects.duplicate().filter(|_| self.options.allow_name_change || self.options.allow_kind_change) {
+        if !objects.is_doubtful() && !self.options.allow_name_change && !self.options.allow_kind_change {
+            return Ok(());
+        }
+        match objects.duplicate() {
             Some((one, other)) => {
-                Err(about(one, &format!("the patch makes it the same as another one ({} and {})", one.origin(), other.origin())))
+                Err(about(one, &format!("a patch or replacement makes it the same as another one ({} and {})", one.origin(), other.origin())))
             }
             None => Ok(()),
         }
@@ -267,6 +270,9 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
 }
 
 fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut Objects, remember: bool) -> Result<(), Error> {
+    if operations.iter().any(Operation::may_rename) {
+        objects.doubt();
+    }
     for at in selected(objects, target)? {
         let outcome = objects.change(at, |object| {
             if remember {
