@@ -142,7 +142,8 @@ impl Objects {
 /// Two objects with the same identity, if there are any.
 pub(crate) fn duplicate(objects: &[Object]) -> Option<(&Object, &Object)> {
     let mut seen: HashMap<Id<'_>, &Object> = HashMap::with_capacity(objects.len());
-    objects.iter().find_map(|object| seen.insert(object.now(), object).map(|other| (other, object)))
+    let there = |object: &&Object| !object.is_gone();
+    objects.iter().filter(there).find_map(|object| seen.insert(object.now(), object).map(|other| (other, object)))
 }
 
 fn index_names(names: &mut HashMap<Box<str>, Vec<usize>>, object: &Object, at: usize) {

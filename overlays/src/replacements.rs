@@ -211,7 +211,7 @@ fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
 /// Writes into the object that the value is of: what is made or written changes the value for the fields that follow.
 fn write_live(body: &mut Node, field: &str, taken: &mut Taken, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
-    if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options, true)) {
+    if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options, true))? {
         taken.refresh(body);
         return Ok(());
     }
@@ -248,7 +248,7 @@ fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> 
     let steps = path::split(field);
     let create = options.create.then_some(value);
     // Inside of a text a word that takes the place of a number gets the tag of that.
-    if structured::write(body, &steps, create, &mut |node| set_field(node, value, options, true)) {
+    if structured::write(body, &steps, create, &mut |node| set_field(node, value, options, true))? {
         return Ok(());
     }
     let may_tag = is_annotation(&steps);

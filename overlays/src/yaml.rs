@@ -16,6 +16,7 @@ mod texts;
 mod timestamp;
 
 pub use emit::emit;
+pub(crate) use emit::is_printed_plain;
 pub use error::Error;
 pub use json::go_json;
 pub use node::{Entry, Mark, Node, Style, Text, Value};

@@ -123,6 +123,8 @@ pub(crate) fn restated(node: &Node) -> Node {
                 Ok(Scalar::Float(value)) if value.is_finite() => yaml::float_text(value),
                 Ok(Scalar::Bool(value)) => value.to_string(),
                 Ok(Scalar::Timestamp(text)) => return string_at(&text, node.mark),
+                // A folded block is not printed in between.
+                Ok(Scalar::Str(_)) if matches!(node.value, Value::Scalar(_, Style::Folded, _)) => return string_at(text, node.mark),
                 Ok(Scalar::Str(text)) => return string_at(text.as_ref(), node.mark),
                 _ => return Node { value: Value::Scalar(text.clone(), Style::Plain, None), mark: node.mark },
             };

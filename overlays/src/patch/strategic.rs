@@ -281,7 +281,7 @@ fn scalars(pair: Pair) -> Option<Node> {
 fn styled(mut patch: Node, object: &Node) -> Node {
     let type_tag = edit::type_tag(&patch);
     let is_tagged = matches!(&patch.value, Value::Scalar(_, _, Some(tag)) if edit::is_tagged(Some(tag)));
-    if let (Value::Scalar(text, style, tag), Value::Scalar(_, before, tag_before)) = (&mut patch.value, &object.value) {
+    if let (Value::Scalar(_, style, tag), Value::Scalar(_, before, tag_before)) = (&mut patch.value, &object.value) {
         match (*before, *style) {
             // The tag of the patch's value is written out as the object's was.
             (Style::Plain, _) if edit::is_tagged(tag_before.as_deref()) => (*style, *tag) = (Style::Plain, Some(type_tag.into())),
@@ -290,8 +290,7 @@ fn styled(mut patch: Node, object: &Node) -> Node {
             (Style::Plain, _) if is_tagged => *style = Style::Plain,
             (Style::Plain, Style::Plain) => {}
             // Without quotes the tag still says that it is a string.
-            (Style::Plain, _) if !text.contains('\n') => (*style, *tag) = (Style::Plain, Some("!!str".into())),
-            (Style::Plain, _) => *style = Style::Quoted,
+            (Style::Plain, _) => (*style, *tag) = (Style::Plain, Some("!!str".into())),
             // Quotes are all that is left of a tag.
             (before, _) => (*style, *tag) = (before, None),
         }

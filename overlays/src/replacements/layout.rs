@@ -426,7 +426,7 @@ fn may_be_plain(text: &str, is_inside: bool) -> bool {
         c => ",[]{}#&*!|>'\"%@`".contains(c),
     };
     let is_broken = text.contains(": ") || text.contains(" #") || text.ends_with(':') || text.starts_with(' ') || text.ends_with(' ');
-    let is_flow_sign = is_inside && text.contains([',', '?', '[', ']', '{', '}']);
+    let is_flow_sign = is_inside && text.contains([',', '?', ':', '[', ']', '{', '}']);
     !is_sign && !is_broken && !is_flow_sign && !text.contains(['\t', '\r'])
 }
 

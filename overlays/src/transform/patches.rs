@@ -77,7 +77,7 @@ impl StrategicPatches {
             let patch = fitted(document, objects, at);
             change(objects, at, document, patch, PatchOptions::default(), schemas)?;
         }
-        Ok(())
+        if objects.is_doubtful() { check_double(objects) } else { Ok(()) }
     }
 }
 
@@ -108,15 +108,8 @@ impl Patch {
             let patch = fitted(document, objects, at);
             change(objects, at, document, patch, self.options, schemas)?;
         }
-        if !objects.is_doubtful() && !self.options.allow_name_change && !self.options.allow_kind_change {
-            return Ok(());
-        }
-        match objects.duplicate() {
-            Some((one, other)) => {
-                Err(about(one, &format!("a patch or replacement makes it the same as another one ({} and {})", one.origin(), other.origin())))
-            }
-            None => Ok(()),
-        }
+        let is_doubtful = objects.is_doubtful() || self.options.allow_name_change || self.options.allow_kind_change;
+        if is_doubtful { check_double(objects) } else { Ok(()) }
     }
 }
 
@@ -124,6 +117,12 @@ impl JsonPatch {
     pub(super) fn apply(&self, objects: &mut Objects) -> Result<(), Error> {
         apply_operations(&self.operations, &self.target, objects, false)
     }
+}
+
+/// Whether two objects have become the same, for which kustomize looks when it puts them together again.
+fn check_double(objects: &Objects) -> Result<(), Error> {
+    let Some((one, other)) = objects.duplicate() else { return Ok(()) };
+    Err(about(one, &format!("a patch or replacement makes it the same as another one ({} and {})", one.origin(), other.origin())))
 }
 
 /// The objects that a target selects. That there are none is no error to kustomize; it is remembered, to be told.
