@@ -202,7 +202,7 @@ impl Search<'_> {
     }
 
     fn put_scalar_right(&self, node: &mut Node) -> Result<(), String> {
-        let Some(old) = node.text().cloned() else { return Ok(()) };
+        let Some(old) = node.text().filter(|text| !text.is_empty()).cloned() else { return Ok(()) };
         let found = self.find(&old, |_| true, |one, other| one.name == other.name)?;
         if let Some(found) = found.filter(|found| found.name != old) {
             edit::set_text(node, &found.name, node.mark);

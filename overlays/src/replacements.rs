@@ -211,7 +211,7 @@ fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
 /// Writes into the object that the value is of: what is made or written changes the value for the fields that follow.
 fn write_live(body: &mut Node, field: &str, taken: &mut Taken, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
-    if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options, true))? {
+    if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options))? {
         taken.refresh(body);
         return Ok(());
     }
@@ -229,7 +229,7 @@ fn write_live(body: &mut Node, field: &str, taken: &mut Taken, options: &FieldOp
         taken.refresh(body);
         let Some(node) = at_place(body, &place) else { continue };
         let is_displacing = !matches!(node.value, Value::Scalar(..));
-        set_field(node, &taken.value, options, is_annotation(&steps))?;
+        set_field(node, &taken.value, options)?;
         if is_displacing {
             edit::check_growth(body)?;
             taken.displace(&place);
@@ -239,20 +239,14 @@ fn write_live(body: &mut Node, field: &str, taken: &mut Taken, options: &FieldOp
     Ok(())
 }
 
-/// Annotations are made strings in the end, whatever stood there.
-fn is_annotation(steps: &[String]) -> bool {
-    matches!(steps, [metadata, annotations, ..] if metadata == "metadata" && annotations == "annotations")
-}
-
 fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
     let create = options.create.then_some(value);
     // Inside of a text a word that takes the place of a number gets the tag of that.
-    if structured::write(body, &steps, create, &mut |node| set_field(node, value, options, true))? {
+    if structured::write(body, &steps, create, &mut |node| set_field(node, value, options))? {
         return Ok(());
     }
-    let may_tag = is_annotation(&steps);
-    is_found(path::for_each(body, &steps, create, &mut |node| set_field(node, value, options, may_tag)), field, options)
+    is_found(path::for_each(body, &steps, create, &mut |node| set_field(node, value, options)), field, options)
 }
 
 fn is_found(count: Result<usize, String>, field: &str, options: &FieldOptions) -> Result<(), String> {
@@ -262,7 +256,7 @@ fn is_found(count: Result<usize, String>, field: &str, options: &FieldOptions) -
     }
 }
 
-fn set_field(node: &mut Node, value: &Node, options: &FieldOptions, may_tag: bool) -> Result<(), String> {
+fn set_field(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), String> {
     let mut value = value.clone();
     if !options.delimiter.is_empty() {
         let old = node.text().ok_or("a `delimiter` can only part a single value")?;
@@ -278,15 +272,12 @@ fn set_field(node: &mut Node, value: &Node, options: &FieldOptions, may_tag: boo
     // Only the text goes over: a number stays a number, a string a string.
     let text = value.text().map_or("", |text| &**text).to_owned();
     let mark = if value.mark.line > 0 { value.mark } else { node.mark };
-    *node = match retyped(node, &text) {
-        Err(_) if may_tag => tagged(node, &text),
-        outcome => outcome?,
-    };
+    *node = retyped(node, &text).unwrap_or_else(|| tagged(node, &text));
     node.mark = mark;
     Ok(())
 }
 
-/// A scalar with another text and the tag of its old one.
+/// A scalar with another text and the tag of its old one, which is told where it is printed: until then a step may put it right.
 fn tagged(node: &Node, text: &str) -> Node {
     let tag = match node.resolve(Dialect::Resource) {
         Ok(Scalar::Int(_)) => "!!int",
@@ -309,42 +300,39 @@ fn with_part(old: &str, new: &str, options: &FieldOptions) -> String {
     parts.join(&options.delimiter)
 }
 
-/// A scalar of the same type with another text. A scalar without any text was just made and takes the type of its new text.
-fn retyped(node: &Node, text: &str) -> Result<Node, String> {
+/// A scalar of the same type with another text, if it can be one. A scalar without any text was just made and takes the type of its new text.
+fn retyped(node: &Node, text: &str) -> Option<Node> {
     let plain = Node::plain(text);
     if edit::is_untagged(node) {
         let mut node = node.clone();
         edit::set_text(&mut node, text, Mark::default());
-        return Ok(node);
+        return Some(node);
     }
     if matches!(&node.value, Value::Scalar(_, Style::Plain, Some(tag)) if **tag == *FLOW_NULL) {
         let (style, tag) = if text.is_empty() { (Style::Quoted, Some(FLOW_NULL.into())) } else { (Style::Plain, None) };
-        return Ok(Node { value: Value::Scalar(text.into(), style, tag), mark: node.mark });
+        return Some(Node { value: Value::Scalar(text.into(), style, tag), mark: node.mark });
     }
-    if let Value::Scalar(_, Style::Folded, tag) = &node.value {
-        return Ok(Node { value: Value::Scalar(text.into(), Style::Folded, tag.clone()), mark: node.mark });
+    if let Value::Scalar(_, style, tag) = &node.value
+        && (tag.is_some() || *style == Style::Folded)
+    {
+        return Some(Node { value: Value::Scalar(text.into(), *style, tag.clone()), mark: node.mark });
     }
-    // A tag stays, if the text can be read by it.
-    if let Value::Scalar(_, Style::Plain, tag @ Some(_)) = &node.value {
-        let tagged = Node { value: Value::Scalar(text.into(), Style::Plain, tag.clone()), mark: node.mark };
-        return Ok(if tagged.resolve(Dialect::Resource).is_ok() { tagged } else { Node::string(text) });
-    }
-    let Value::Scalar(old, Style::Plain, None) = &node.value else { return Ok(Node::string(text)) };
+    let Value::Scalar(old, Style::Plain, None) = &node.value else { return Some(Node::string(text)) };
     if old.is_empty() {
-        return Ok(plain);
+        return Some(plain);
     }
-    let new = plain.resolve(Dialect::Resource).map_err(|error| error.message().to_owned())?;
+    let new = plain.resolve(Dialect::Resource).ok()?;
     match node.resolve(Dialect::Resource) {
         // Still a string, though without quotes.
         Ok(Scalar::Str(_) | Scalar::Timestamp(_)) | Err(_) => {
-            Ok(Node { value: Value::Scalar(text.into(), Style::Plain, Some("!!str".into())), mark: node.mark })
+            Some(Node { value: Value::Scalar(text.into(), Style::Plain, Some("!!str".into())), mark: node.mark })
         }
-        Ok(Scalar::Null) => Ok(plain.clone()),
-        Ok(Scalar::Float(_)) if matches!(new, Scalar::Int(_)) => Ok(plain.clone()),
+        Ok(Scalar::Null) => Some(plain.clone()),
+        Ok(Scalar::Float(_)) if matches!(new, Scalar::Int(_)) => Some(plain.clone()),
         Ok(scalar) if scalar.type_name() == new.type_name() && !matches!((&scalar, &new), (Scalar::Int(_), Scalar::Float(_))) => {
-            Ok(plain.clone())
+            Some(plain.clone())
         }
-        Ok(scalar) => Err(format!("{} can't replace {}", new.type_name(), scalar.type_name())),
+        Ok(_) => None,
     }
 }
 
@@ -363,9 +351,9 @@ mod tests {
     #[test]
     fn a_replaced_scalar_keeps_its_type() {
         let check = |old: &Node, text: &str| retyped(old, text).map(|node| matches!(node.value, Value::Scalar(_, Style::Plain, _)));
-        assert_eq!(check(&Node::plain("80"), "81"), Ok(true));
-        assert!(retyped(&Node::plain("web"), "81").is_ok_and(|node| node.resolve(Dialect::Resource) == Ok(Scalar::Str("81".into()))));
-        assert_eq!(check(&Node::string("80"), "81"), Ok(false));
-        assert!(check(&Node::plain("80"), "web").is_err());
+        assert_eq!(check(&Node::plain("80"), "81"), Some(true));
+        assert!(retyped(&Node::plain("web"), "81").is_some_and(|node| node.resolve(Dialect::Resource) == Ok(Scalar::Str("81".into()))));
+        assert_eq!(check(&Node::string("80"), "81"), Some(false));
+        assert_eq!(check(&Node::plain("80"), "web"), None);
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Code;
@@ -303,7 +304,11 @@ impl<'a> Source<'a> {
             return Ok(documents);
         }
         let nodes = yaml::parse(&blob.bytes, &yaml::Limits::default()).map_err(|error| Error::yaml(path, &error))?;
-        let documents: Documents = nodes.into_iter().map(Arc::new).collect();
+        let is_list = |node: &Node| node.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
+        let is_first_of_several = matches!(nodes.as_slice(), [one] if is_list(one)) && memmem::find(&blob.bytes, b"\n---").is_some();
+        // A list that is alone in its file is another thing to kustomize than one with an empty document beside it.
+        let beside = is_first_of_several.then(Node::map);
+        let documents: Documents = nodes.into_iter().chain(beside).map(Arc::new).collect();
         id.into_iter().for_each(|id| self.cache.insert(id, &documents, blob.bytes.len()));
         Ok(documents)
     }

@@ -62,7 +62,7 @@ impl AddValue {
             return step.set(object);
         }
         let mut node = object.body_mut();
-        let path = split_path(&target.field_path, '/');
+        let path: Vec<String> = split_path(&target.field_path, '/').iter().map(|key| key.trim().to_owned()).collect();
         let (last, above) = path.split_last().ok_or("a target needs a `fieldPath`")?;
         for key in above {
             node = edit::ensure(node, key, Node::map).ok_or_else(|| format!("there is no map that could have the key `{key}`"))?;

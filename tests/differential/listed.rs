@@ -18,8 +18,8 @@ pub(crate) struct Listed {
 enum Sign {
     /// Only kustomize refuses, and what it says in the end has all these words, in this order.
     Refused(&'static [&'static str]),
-    /// Only this project refuses, with such words.
-    Told(&'static str),
+    /// Only this project refuses, with such words, and the tree has all the others.
+    Told(&'static [&'static str], &'static str),
     /// kustomize prints what it keeps among annotations while it builds.
     Leaks,
     /// Only kustomize refuses, for it sees a change between two texts that it then prints, and they are the same.
@@ -33,9 +33,9 @@ const fn refused(words: &'static [&'static str], reason: &'static str) -> Listed
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 26] = [
+const LISTED: [Listed; 30] = [
     refused(
-        &["yaml: cannot decode !!str `", "` as a !!null"],
+        &["yaml: cannot decode !!", "` as a !!null"],
         "a null that a replacement fills has kept its type there, and cannot be printed",
     ),
     refused(&["yaml: cannot decode !!str `", "` as a !!timestamp"], "a date that a replacement replaces has kept its type there; here it is text"),
@@ -72,6 +72,7 @@ const LISTED: [Listed; 26] = [
         &["considering field 'metadata/annotations'", "wrong node kind: expected MappingNode but got ScalarNode"],
         "a patch makes a scalar of the annotations; here they are left out",
     ),
+    refused(&["^wrong node kind: expected MappingNode but got ScalarNode"], "the same, of an object that has been renamed"),
     refused(&["panic: "], "a crash says nothing of what is right"),
     refused(&["unsupported type: map[interface {}]"], "a key of a generated map is taken for a number there, and cannot be printed"),
     refused(
@@ -87,25 +88,34 @@ const LISTED: [Listed; 26] = [
         "the namespace of a subject is no text; here it is left as it is",
     ),
     Listed {
+        reason: "labels were put into annotations that are null, and then a patch makes a scalar of them",
+        sign: Sign::Told(&["metadata/annotations", "annotations: null"], "has another type of value here than the object"),
+    },
+    Listed {
         reason: "a replacement writes a word where a number was; kustomize tells it only if the field is still there in the end",
-        sign: Sign::Told("can't replace a"),
+        sign: Sign::Told(&["eplacement"], "can't replace a"),
     },
     refused(&["invalid base64 data"], "a replacement put a text into a binary value; here it is text"),
     refused(&["is missing for replacement source"], "a null that another replacement filled is still taken for missing there"),
     refused(&["number of previous names"], "a replacement copied half of what kustomize keeps among the annotations"),
     refused(
-        &["map[string]interface {}{", ": yaml: line ", ": could not find expected ':'"],
+        &["^map[string]interface {}{", ": yaml: line ", ": could not find expected ':'"],
         "kustomize moved a comment to where it cannot read it again",
     ),
+    refused(&["^yaml: line ", ": could not find expected ':'"], "the same, in the object that a JSON patch is for"),
     Listed {
         reason: "a replacement puts a map where the name stands; here an object without a name is an error",
-        sign: Sign::Told("took the name or kind of the object"),
+        sign: Sign::Told(&["eplacement"], "took the name or kind of the object"),
     },
     Listed { reason: "a replacement copies what kustomize keeps among the annotations, and it is printed", sign: Sign::Leaks },
     Listed { reason: "a validator that changed nothing is said to have changed something", sign: Sign::NoChange },
     Listed {
         reason: "a value that takes the place of a list or map in a YAML text has other quotes; the text means the same",
         sign: Sign::Values(&["eplacement"], is_same_text),
+    },
+    Listed {
+        reason: "the hash of what is neither ConfigMap nor Secret is one of how Go keeps it, lines and columns too",
+        sign: Sign::Values(&["allowKindChange"], is_other_hash),
     },
     Listed {
         reason: "a field that a replacement made in braces gets no value, which is null here and an empty text there",
@@ -118,7 +128,7 @@ pub(crate) fn listed(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> Option<&'
     let says = |words: &[&str]| words.iter().all(|word| tree.files.values().any(|content| content.contains(word)));
     LISTED.iter().find(|listed| match (&listed.sign, theirs, ours) {
         (Sign::Refused(words), Err(error), Ok(_)) => has_in_order(&innermost(error), words),
-        (Sign::Told(words), Ok(_), Err(error)) => error.contains(words),
+        (Sign::Told(words, told), Ok(_), Err(error)) => says(words) && error.contains(told),
         (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/prev") && !ours.contains("internal.config"),
         (Sign::NoChange, Err(error), Ok(_)) => shows_no_change(error),
         (Sign::Values(words, is_meant), Ok(theirs), Ok(ours)) => says(words) && differ_only(theirs, ours, *is_meant),
@@ -130,11 +140,14 @@ pub(crate) fn listed(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> Option<&'
 fn innermost(error: &str) -> String {
     let plain = error.replace("\\n", "\n").replace('\\', "");
     let own = plain.rsplit("recursed accumulation of path '").next().unwrap_or_default();
+    let own = own.split_once("': ").filter(|(path, _)| path.starts_with('/')).map_or(own, |(_, own)| own);
     own.rsplit("with config: `").next().and_then(|own| own.split_once("`: ").map(|(_, own)| own)).unwrap_or(own).to_owned()
 }
 
+/// Words that begin with `^` are those that the text begins with.
 fn has_in_order(text: &str, words: &[&str]) -> bool {
-    words.iter().try_fold(text, |rest, word| rest.split_once(word).map(|(_, rest)| rest)).is_some()
+    let begins = words.first().and_then(|word| word.strip_prefix('^')).is_none_or(|word| text.starts_with(word));
+    begins && words.iter().map(|word| word.trim_start_matches('^')).try_fold(text, |rest, word| rest.split_once(word).map(|(_, rest)| rest)).is_some()
 }
 
 /// Whether the two objects that a validator is said to have made differ are the same in the message.
@@ -148,6 +161,15 @@ fn shows_no_change(error: &str) -> bool {
 fn is_same_text(theirs: &Value, ours: &Value) -> bool {
     let read = |value: &Value| value.as_str().and_then(|text| serde_yaml::from_str::<Value>(text).ok());
     read(theirs).is_some_and(|theirs| (theirs.is_mapping() || theirs.is_sequence()) && Some(theirs) == read(ours))
+}
+
+/// Whether two names differ in the hash at their end only.
+fn is_other_hash(theirs: &Value, ours: &Value) -> bool {
+    let without_hash = |value: &Value| {
+        let (name, hash) = value.as_str()?.rsplit_once('-')?;
+        (hash.len() == 10).then(|| name.to_owned())
+    };
+    without_hash(theirs).is_some() && without_hash(theirs) == without_hash(ours)
 }
 
 fn differ_only(theirs: &str, ours: &str, is_meant: fn(&Value, &Value) -> bool) -> bool {

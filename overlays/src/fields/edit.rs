@@ -74,7 +74,7 @@ pub(crate) fn reads_otherwise(text: &Text) -> bool {
 
 /// A string as steps write it. Where it reads as one anyway it has no quotes but a tag, so that a patch may put a number in its place.
 pub(crate) fn written_at(text: &Text, mark: Mark) -> Node {
-    let is_plain = !text.is_empty() && !text.contains('\n') && !reads_otherwise(text);
+    let is_plain = !text.contains('\n') && !reads_otherwise(text);
     let (style, tag) = if is_plain { (Style::Plain, Some("!!str".into())) } else { (Style::Quoted, None) };
     Node { value: Value::Scalar(text.clone(), style, tag), mark }
 }

@@ -91,7 +91,7 @@ impl Build<'_> {
         vars.resolve(&mut objects, &config.var_references)?;
         self.watch_all(&mut objects, || watch::unasked("vars"));
         if objects.iter().any(is_local) {
-            check_double(&objects)?;
+            check(&objects)?;
             objects.retain(|object| !is_local(object));
         }
         check(&objects)?;
@@ -118,10 +118,6 @@ fn check(objects: &[Object]) -> Result<(), Error> {
         let message = format!("a step took the name or kind of the object at {}", object.origin());
         return Err(Error::new(Stage::Transform, message).at(object.origin().clone()));
     }
-    check_double(objects)
-}
-
-fn check_double(objects: &[Object]) -> Result<(), Error> {
     let Some((one, other)) = duplicate(objects) else { return Ok(()) };
     let message = format!("two objects have become {}: those at {} and at {}", one.id(), one.origin(), other.origin());
     Err(Error::new(Stage::Transform, message)

@@ -72,7 +72,7 @@ impl Node {
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Plain) => plain(text, dialect),
             (Some(tag), _) => {
-                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(format!("the value does not fit its tag `{tag}`"), self))?
+                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(misfit(tag), self))?
             }
         };
         Ok(match found {
@@ -123,6 +123,17 @@ fn short_tag(tag: &str) -> &str {
         Some("binary") => "!!binary",
         _ => tag,
     }
+}
+
+/// Says that a text is not of the type that it should have. The short form of a tag is no user's, but of what a replacement was put into.
+fn misfit(tag: &str) -> String {
+    let of = match tag {
+        "!!int" => "a whole number",
+        "!!float" => "a number",
+        "!!bool" => "true or false",
+        _ => return format!("the value does not fit its tag `{tag}`"),
+    };
+    format!("the value does not fit: {of} is wanted here, by its tag `{tag}` or by what a replacement took the place of")
 }
 
 fn tagged<'a>(tag: &str, text: &'a str, dialect: Dialect) -> Option<Scalar<'a>> {
