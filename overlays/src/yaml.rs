@@ -22,8 +22,8 @@ pub use json::go_json;
 pub use node::{Entry, Mark, Node, Style, Text, Value};
 pub(crate) use number::float_text;
 pub use parse::{Limits, parse, parse_config, shown_line};
-pub(crate) use scalar::{FLOW_NULL, UNTAGGED};
 pub use scalar::{Dialect, Scalar};
+pub(crate) use scalar::{FLOW_NULL, UNTAGGED};
 
 /// How deep a tree may be to be written. The parser allows less; patches may put trees into trees.
 const MAX_DEPTH: usize = 1000;

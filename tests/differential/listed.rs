@@ -33,12 +33,12 @@ const fn refused(words: &'static [&'static str], reason: &'static str) -> Listed
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 30] = [
+const LISTED: [Listed; 31] = [
+    refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused(
-        &["yaml: cannot decode !!", "` as a !!null"],
-        "a null that a replacement fills has kept its type there, and cannot be printed",
+        &["yaml: cannot decode !!str `", "` as a !!timestamp"],
+        "a date that a replacement replaces has kept its type there; here it is text",
     ),
-    refused(&["yaml: cannot decode !!str `", "` as a !!timestamp"], "a date that a replacement replaces has kept its type there; here it is text"),
     refused(
         &["yaml: cannot decode !!str `", "` as a !!"],
         "a word that a replacement put where a number was is no number; here it is told when it is printed, if at all",
@@ -60,10 +60,7 @@ const LISTED: [Listed; 30] = [
         "a prefix or image is to go into a map; here a map is left as it is",
     ),
     refused(&["invalid value type expect a string"], "a list for vars holds other things than strings; here these are left as they are"),
-    refused(
-        &["cannot be mapped to a field in the set of known resources"],
-        "a patch deleted what kustomize keeps among the annotations",
-    ),
+    refused(&["cannot be mapped to a field in the set of known resources"], "a patch deleted what kustomize keeps among the annotations"),
     refused(
         &["unable to parse SM or JSON patch from [patch: \"["],
         "a patch that begins with a bracket must be JSON there; here it may be YAML as well",
@@ -73,6 +70,7 @@ const LISTED: [Listed; 30] = [
         "a patch makes a scalar of the annotations; here they are left out",
     ),
     refused(&["^wrong node kind: expected MappingNode but got ScalarNode"], "the same, of an object that has been renamed"),
+    refused(&["loading CRDs [", "invalid control character in URL"], "a reference to a definition is no URL there; here it leads nowhere"),
     refused(&["panic: "], "a crash says nothing of what is right"),
     refused(&["unsupported type: map[interface {}]"], "a key of a generated map is taken for a number there, and cannot be printed"),
     refused(
@@ -83,10 +81,7 @@ const LISTED: [Listed; 30] = [
         &["setting namespace on (cluster)role binding subjects: ", "expected MappingNode but got"],
         "the subjects of a binding are no maps; here they have no namespace to set",
     ),
-    refused(
-        &["Invalid Input: namespace is blank for resource"],
-        "the namespace of a subject is no text; here it is left as it is",
-    ),
+    refused(&["Invalid Input: namespace is blank for resource"], "the namespace of a subject is no text; here it is left as it is"),
     Listed {
         reason: "labels were put into annotations that are null, and then a patch makes a scalar of them",
         sign: Sign::Told(&["metadata/annotations", "annotations: null"], "has another type of value here than the object"),
@@ -147,7 +142,12 @@ fn innermost(error: &str) -> String {
 /// Words that begin with `^` are those that the text begins with.
 fn has_in_order(text: &str, words: &[&str]) -> bool {
     let begins = words.first().and_then(|word| word.strip_prefix('^')).is_none_or(|word| text.starts_with(word));
-    begins && words.iter().map(|word| word.trim_start_matches('^')).try_fold(text, |rest, word| rest.split_once(word).map(|(_, rest)| rest)).is_some()
+    begins
+        && words
+            .iter()
+            .map(|word| word.trim_start_matches('^'))
+            .try_fold(text, |rest, word| rest.split_once(word).map(|(_, rest)| rest))
+            .is_some()
 }
 
 /// Whether the two objects that a validator is said to have made differ are the same in the message.

@@ -479,7 +479,12 @@ const KINDS: [(&str, &str, bool, Body); 43] = [
         |random| json!({"spec": {"group": "example.com", "names": {"kind": "Thing"}, "x": container(random)}}),
     ),
     ("scheduling.k8s.io/v1", "PriorityClass", false, |_| json!({"value": 1000})),
-    ("v1", "ReplicationController", true, |random| json!({"spec": {"selector": labels(random), "replicas": 1, "template": template(random)}})),
+    (
+        "v1",
+        "ReplicationController",
+        true,
+        |random| json!({"spec": {"selector": labels(random), "replicas": 1, "template": template(random)}}),
+    ),
     ("v1", "PodTemplate", true, |random| json!({"template": template(random)})),
     ("networking.k8s.io/v1beta1", "Ingress", true, old_ingress),
     ("networking.k8s.io/v1", "IngressClass", false, |_| json!({"spec": {"controller": "x"}})),

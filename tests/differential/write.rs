@@ -19,7 +19,15 @@ pub(crate) fn documents(random: &mut Random, values: &[Value]) -> String {
     let mut text = String::new();
     for (index, value) in values.iter().enumerate() {
         if index > 0 || random.chance(20) {
-            text.push_str(random.pick(&["---\n", "---\n", "---\n", "--- # next\n", "---  \n", "---\n# only a comment\n---\n", "...\n---\n"]));
+            text.push_str(random.pick(&[
+                "---\n",
+                "---\n",
+                "---\n",
+                "--- # next\n",
+                "---  \n",
+                "---\n# only a comment\n---\n",
+                "...\n---\n",
+            ]));
         }
         if random.chance(5) {
             text.push_str("# A comment.\n");
@@ -148,7 +156,8 @@ impl Writer<'_> {
             Value::Object(_) | Value::Array(_) if is_empty || self.random.chance(8) => {
                 let wide = self.is_odd && self.random.chance(30);
                 let written = flow(value);
-                let written = if wide && !written.contains(['"', '\'']) { written.replace(", ", &format!(",\n{:depth$}  ", "")) } else { written };
+                let written =
+                    if wide && !written.contains(['"', '\'']) { written.replace(", ", &format!(",\n{:depth$}  ", "")) } else { written };
                 self.end(&written);
             }
             Value::Object(_) if in_list => {
@@ -185,7 +194,8 @@ impl Writer<'_> {
 
     /// A string in one of the other ways.
     fn odd_scalar(&mut self, text: &str, depth: usize) -> String {
-        let is_simple = !text.is_empty() && text.chars().all(|c| (' '..='~').contains(&c)) && !text.starts_with(' ') && !text.ends_with(' ');
+        let is_simple =
+            !text.is_empty() && text.chars().all(|c| (' '..='~').contains(&c)) && !text.starts_with(' ') && !text.ends_with(' ');
         match self.random.below(10) {
             0 if is_simple => format!("'{}'", text.replace('\'', "''")),
             1 => Value::String(text.to_owned()).to_string(),

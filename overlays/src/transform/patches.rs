@@ -254,7 +254,10 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
         if field == "name" && options.allow_name_change {
             continue;
         }
-        let value = before.body().at(&["metadata", field]).filter(|value| !edit::is_null(value) && value.text().is_some_and(|text| !text.is_empty()));
+        let value = before
+            .body()
+            .at(&["metadata", field])
+            .filter(|value| !edit::is_null(value) && value.text().is_some_and(|text| !text.is_empty()));
         match value {
             Some(value) => {
                 if let Some(metadata) = edit::ensure(object.body_mut(), "metadata", Node::map) {

@@ -71,9 +71,7 @@ impl Node {
             (None | Some("!"), Style::Quoted | Style::Folded) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Plain) => plain(text, dialect),
-            (Some(tag), _) => {
-                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(misfit(tag), self))?
-            }
+            (Some(tag), _) => tagged(tag, text, dialect).ok_or_else(|| Error::at_node(misfit(tag), self))?,
         };
         Ok(match found {
             // go-yaml v2 knows a timestamp when it sees one, and gives its text where no time was asked for.
