@@ -18,10 +18,16 @@ pub(crate) struct Listed {
 enum Sign {
     /// Only kustomize refuses, and what it says in the end has all these words, in this order.
     Refused(&'static [&'static str]),
+    /// As [`Sign::Refused`], and the tree has all the words that come first.
+    RefusedOf(&'static [&'static str], &'static [&'static str]),
     /// Only this project refuses, with such words, and the tree has all the others.
     Told(&'static [&'static str], &'static str),
     /// kustomize prints what it keeps among annotations while it builds.
     Leaks,
+    /// The tree has a byte order mark behind the beginning of a file.
+    InnerMark,
+    /// kustomize prints, and the tree has a merge key with a tag before it.
+    TaggedMerge,
     /// Only kustomize refuses, for it sees a change between two texts that it then prints, and they are the same.
     NoChange,
     /// All that differs are values of which this holds, kustomize's first; and the tree has all these words.
@@ -32,14 +38,20 @@ const fn refused(words: &'static [&'static str], reason: &'static str) -> Listed
     Listed { reason, sign: Sign::Refused(words) }
 }
 
+const fn refused_of(of: &'static [&'static str], words: &'static [&'static str], reason: &'static str) -> Listed {
+    Listed { reason, sign: Sign::RefusedOf(of, words) }
+}
+
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 31] = [
+const LISTED: [Listed; 38] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
-    refused(
+    refused_of(
+        &["eplacement"],
         &["yaml: cannot decode !!str `", "` as a !!timestamp"],
         "a date that a replacement replaces has kept its type there; here it is text",
     ),
-    refused(
+    refused_of(
+        &["eplacement"],
         &["yaml: cannot decode !!str `", "` as a !!"],
         "a word that a replacement put where a number was is no number; here it is told when it is printed, if at all",
     ),
@@ -83,6 +95,31 @@ const LISTED: [Listed; 31] = [
     ),
     refused(&["Invalid Input: namespace is blank for resource"], "the namespace of a subject is no text; here it is left as it is"),
     Listed {
+        reason: "what follows the end of a document (`...`) is not read here; kustomize reads its first words, and drops them if they are YAML",
+        sign: Sign::RefusedOf(&["\n..."], &["MalformedYAMLError: yaml: line ", "mapping values are not allowed in this context"]),
+    },
+    Listed {
+        reason: "a word in brackets ends in a question mark",
+        sign: Sign::RefusedOf(&["? "], &["MalformedYAMLError: yaml: line ", "did not find expected ',' or"]),
+    },
+    Listed {
+        reason: "a merge key with a tag loses what it brings there; here it is a key as any other",
+        sign: Sign::TaggedMerge,
+    },
+    Listed {
+        reason: "a line separator (U+2028) in a folded block is a line end of another kind when it is read again",
+        sign: Sign::Values(&[">", "\u{2028}"], is_same_but_for_line_ends),
+    },
+    Listed {
+        reason: "a byte order mark within a file is a letter there; here it is none at the beginning of a line",
+        sign: Sign::InnerMark,
+    },
+    Listed {
+        reason: "a key has a tag that it does not fit, which kustomize sees in some fields only",
+        sign: Sign::Told(&["!!"], "is wanted here, by its tag"),
+    },
+    Listed { reason: "a tag has brackets in it", sign: Sign::Told(&["!"], "while scanning a tag") },
+    Listed {
         reason: "labels were put into annotations that are null, and then a patch makes a scalar of them",
         sign: Sign::Told(&["metadata/annotations", "annotations: null"], "has another type of value here than the object"),
     },
@@ -123,8 +160,11 @@ pub(crate) fn listed(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> Option<&'
     let says = |words: &[&str]| words.iter().all(|word| tree.files.values().any(|content| content.contains(word)));
     LISTED.iter().find(|listed| match (&listed.sign, theirs, ours) {
         (Sign::Refused(words), Err(error), Ok(_)) => has_in_order(&innermost(error), words),
+        (Sign::RefusedOf(of, words), Err(error), Ok(_)) => says(of) && has_in_order(&innermost(error), words),
         (Sign::Told(words, told), Ok(_), Err(error)) => says(words) && error.contains(told),
         (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/prev") && !ours.contains("internal.config"),
+        (Sign::InnerMark, ..) => tree.files.values().any(|content| content.chars().skip(1).any(|c| c == '\u{feff}')),
+        (Sign::TaggedMerge, Ok(_), _) => tree.files.values().any(|content| has_tagged_merge(content)),
         (Sign::NoChange, Err(error), Ok(_)) => shows_no_change(error),
         (Sign::Values(words, is_meant), Ok(theirs), Ok(ours)) => says(words) && differ_only(theirs, ours, *is_meant),
         _ => false,
@@ -161,6 +201,16 @@ fn shows_no_change(error: &str) -> bool {
 fn is_same_text(theirs: &Value, ours: &Value) -> bool {
     let read = |value: &Value| value.as_str().and_then(|text| serde_yaml::from_str::<Value>(text).ok());
     read(theirs).is_some_and(|theirs| (theirs.is_mapping() || theirs.is_sequence()) && Some(theirs) == read(ours))
+}
+
+fn has_tagged_merge(content: &str) -> bool {
+    let is_tagged = |before: &str| before.split_whitespace().next_back().is_some_and(|word| word.len() > 1 && word.starts_with('!'));
+    content.lines().filter_map(|line| line.split_once("<<:")).any(|(before, _)| is_tagged(before))
+}
+
+fn is_same_but_for_line_ends(theirs: &Value, ours: &Value) -> bool {
+    let joined = |value: &Value| value.as_str().map(|text| text.replace('\n', ""));
+    joined(theirs).is_some() && joined(theirs) == joined(ours)
 }
 
 /// Whether two names differ in the hash at their end only.

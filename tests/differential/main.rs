@@ -23,6 +23,7 @@ mod patches;
 mod random;
 mod shrink;
 mod steps;
+mod texts;
 mod write;
 
 /// How many trees are tried where nothing else is asked for.
@@ -51,12 +52,21 @@ fn is_alike(one: &Outcome, other: &Outcome) -> bool {
 
 #[test]
 fn generated_trees_come_out_as_kustomize_builds_them() {
+    all_come_out_as_kustomize_builds_them(layers::tree);
+}
+
+#[test]
+fn files_with_signs_out_of_place_are_read_as_kustomize_reads_them() {
+    all_come_out_as_kustomize_builds_them(texts::tree);
+}
+
+fn all_come_out_as_kustomize_builds_them(tree_of: fn(u64) -> Tree) {
     let Some(mut kustomize) = Kustomize::of_the_lab() else { return };
     let (trees, seed, show) = (asked("DIFFERENTIAL_TREES", TREES), asked("DIFFERENTIAL_SEED", 1), asked("DIFFERENTIAL_SHOW", 0));
     let (mut built, mut counts, mut different) = (0, BTreeMap::<Likeness, u64>::new(), Vec::new());
     let mut excused = BTreeMap::<&str, u64>::new();
     for seed in seed..seed + trees {
-        let tree = layers::tree(seed);
+        let tree = tree_of(seed);
         let theirs = kustomize.build(&tree);
         let ours_is = ours(&tree);
         let likeness = compare(&theirs, &ours_is);

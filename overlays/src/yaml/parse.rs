@@ -206,13 +206,22 @@ pub(super) fn scan_document(block: Block<'_>, texts: &mut Texts, nodes: &mut usi
             Ok(node) => return Ok(node),
             Err(error) => error,
         };
-        let Some(mended) = composer.quote_with_unknown_escape().and_then(|quote| without_escaped_apostrophes(&source, quote)) else {
+        let unescaped = composer.quote_with_unknown_escape().and_then(|quote| without_escaped_apostrophes(&source, quote));
+        let quoted = || composer.text_with_unexpected_colon().and_then(|(start, colon)| in_quotes(&source, start, colon));
+        let Some(mended) = unescaped.or_else(quoted) else {
             return Err(error);
         };
         source = Cow::Owned(mended);
         *nodes = before;
     }
     Composer::new(&Block { text: &source, ..block }, texts, nodes).document()
+}
+
+/// The text with quotes around a word in flow style that ends in a colon (`[a:, b]`): go-yaml takes it, the scanner does not.
+fn in_quotes(text: &str, start: usize, colon: usize) -> Option<String> {
+    let word = text.get(start..=colon)?.strip_suffix(':')?;
+    let ends = text.get(colon + 1..)?.starts_with([',', '[', ']', '{', '}']);
+    ends.then(|| format!("{}'{}:'{}", &text[..start], word.replace('\'', "''"), &text[colon + 1..]))
 }
 
 /// The text without the backslash in `\'` in the double quotes that begin at a byte: go-yaml knows that escape, the scanner does not.

@@ -66,7 +66,6 @@ impl Node {
             return Err(Error::at_node("a list or a map stands where a single value must be", self));
         };
         let found = match (tag.as_deref().filter(|tag| *tag != UNTAGGED).map(short_tag), style) {
-            (None | Some("!" | "!!str"), Style::Folded) if dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
             (_, Style::Quoted) if tag.as_deref() == Some(FLOW_NULL) && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Quoted | Style::Folded) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
@@ -76,6 +75,7 @@ impl Node {
         Ok(match found {
             // go-yaml v2 knows a timestamp when it sees one, and gives its text where no time was asked for.
             Scalar::Timestamp(_) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
+            Scalar::Str(Cow::Borrowed(_)) if *style == Style::Folded && dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
             found => found,
         })
     }

@@ -1,0 +1,131 @@
+//! Files that are nearly YAML, or YAML that hardly anybody writes: a resource, a patch or a kustomization with some signs out of place.
+//! It must not know which of them can be read.
+
+use super::layers::Tree;
+use super::random::Random;
+
+/// A ConfigMap in most of the ways in which YAML can be written.
+const RESOURCE: &str = r#"# First.
+apiVersion: v1
+kind: ConfigMap # Behind.
+metadata:
+  name: "a"
+  labels: {x: y, 'z': "5", n: [1, {m: ~}]}
+  annotations:
+    a.b/c: 0x1F
+    d: yes
+data:
+  folded: >-
+    one
+    two
+
+      three
+    four
+  literal: |
+    # text
+    $(VAR)	tab
+
+  kept: >+
+    x
+
+  plain: some words
+    over lines # end
+  double: "a \
+    b\tc\u00e9\x41 \"q\"
+
+    d"
+  single: 'it''s
+
+    more'
+  ? complex
+  : &anchor value
+  alias: *anchor
+  tagged: !!str 5
+  list:
+  - - a
+    - b: c
+      d:
+  - [e, f, ]
+  -
+    g: 1.50
+base: &base {k: 1, l: 2001-01-01}
+more:
+  <<: *base
+  l: 1_000
+"#;
+
+const KUSTOMIZATION: &str = r#"apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [r.yaml]
+namePrefix: 'p-'
+commonLabels:
+  app: "web" # Behind.
+  y: &label >-
+    z
+labels:
+- pairs: {team: *label}
+images:
+  - name: nginx
+    newTag: "1.25"
+configMapGenerator:
+- name: gen
+  literals:
+  - a=b c
+  - "k=\"x\""
+patches:
+- target: {kind: ConfigMap, name: a}
+  patch: |
+    - op: add
+      path: /data/literal
+      value: {a: 0644, b: [on, ~]}
+- patch: |-
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: {name: a}
+    data:
+      plain: null
+      new: 1e3
+"#;
+
+const SIGNS: [&str; 46] = [
+    " ", "  ", "\n", "\n\n", "\t", "\r", "\r\n", ":", ": ", "-", "- ", "#", " #", "'", "\"", "\\", "|", "|2\n", ">", ">-\n", "[", "]", "{", "}", ",",
+    "&a ", "*a", "*base", "! ", "!!str ", "!!int ", "!x ", "? ", "%", "@", "`", "---\n", "--- x\n", "...\n", "\n...\n", "\u{a0}", "\u{feff}",
+    "\u{2028}", "\u{85}", "<<: ", "~",
+];
+
+/// The tree of a seed: one file is mutated, the other is as it should be.
+pub(crate) fn tree(seed: u64) -> Tree {
+    let mut random = Random::new(seed);
+    let (mut resource, mut kustomization) = (RESOURCE.to_owned(), "resources: [r.yaml]\n".to_owned());
+    if random.chance(65) {
+        resource = mutated(&mut random, RESOURCE);
+    } else {
+        kustomization = mutated(&mut random, KUSTOMIZATION);
+    }
+    let files = [("d/r.yaml".to_owned(), resource), ("d/kustomization.yaml".to_owned(), kustomization)].into();
+    Tree { files, root: "d".to_owned(), ..Tree::default() }
+}
+
+/// The text with a few signs put in, left out or moved.
+fn mutated(random: &mut Random, text: &str) -> String {
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    for _ in 0..random.between(1, 3) {
+        let at = random.below(lines.len());
+        let line = lines[at].clone();
+        let places: Vec<usize> = line.char_indices().map(|(at, _)| at).collect();
+        let place = random.choose(&places).copied().unwrap_or(0);
+        match random.below(8) {
+            0 | 1 => lines[at].insert_str(place, random.pick(&SIGNS)),
+            2 => lines[at].insert_str(line.len() - line.trim_start().len(), random.pick(&SIGNS)),
+            3 => lines[at].insert_str(line.trim_end().len(), random.pick(&SIGNS)),
+            4 if !line.is_empty() => drop(lines[at].remove(place)),
+            5 => lines[at].insert_str(0, &" ".repeat(random.between(1, 3))),
+            6 => lines[at] = line.strip_prefix("  ").unwrap_or(&line).to_owned(),
+            _ => drop(lines.remove(at)),
+        }
+        if lines.is_empty() {
+            break;
+        }
+    }
+    lines.concat()
+}
