@@ -84,7 +84,10 @@ const LISTED: [Listed; 38] = [
     refused(&["^wrong node kind: expected MappingNode but got ScalarNode"], "the same, of an object that has been renamed"),
     refused(&["loading CRDs [", "invalid control character in URL"], "a reference to a definition is no URL there; here it leads nowhere"),
     refused(&["panic: "], "a crash says nothing of what is right"),
-    refused(&["unsupported type: map[interface {}]"], "a key of a generated map is taken for a number there, and cannot be printed"),
+    refused(
+        &["json: unsupported type: map[interface {}]"],
+        "a key of a map is no text there (a number that a generator was given, a word with a tag), and cannot be printed",
+    ),
     refused(
         &["setting namespace on (cluster)role binding subjects: ", "expected SequenceNode but got"],
         "the subjects of a binding are no list; here they have no namespace to set",
@@ -102,10 +105,7 @@ const LISTED: [Listed; 38] = [
         reason: "a word in brackets ends in a question mark",
         sign: Sign::RefusedOf(&["? "], &["MalformedYAMLError: yaml: line ", "did not find expected ',' or"]),
     },
-    Listed {
-        reason: "a merge key with a tag loses what it brings there; here it is a key as any other",
-        sign: Sign::TaggedMerge,
-    },
+    Listed { reason: "a merge key with a tag loses what it brings there; here it is a key as any other", sign: Sign::TaggedMerge },
     Listed {
         reason: "a line separator (U+2028) in a folded block is a line end of another kind when it is read again",
         sign: Sign::Values(&[">", "\u{2028}"], is_same_but_for_line_ends),

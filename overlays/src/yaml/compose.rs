@@ -102,7 +102,8 @@ impl<'a> Composer<'a> {
             let quote = error.context_mark().filter(|_| error.problem() == "found unknown escape character");
             self.unknown_escape = quote.and_then(|quote| usize::try_from(quote.index).ok());
             let ends = error.context_mark().zip(error.problem_mark()).filter(|_| error.problem() == "found unexpected ':'");
-            self.unexpected_colon = ends.and_then(|(start, colon)| Some((usize::try_from(start.index).ok()?, usize::try_from(colon.index).ok()?)));
+            self.unexpected_colon =
+                ends.and_then(|(start, colon)| Some((usize::try_from(start.index).ok()?, usize::try_from(colon.index).ok()?)));
             self.scanner_error(&error)
         })
     }
