@@ -43,7 +43,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 38] = [
+const LISTED: [Listed; 41] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -105,6 +105,12 @@ const LISTED: [Listed; 38] = [
         reason: "a word in brackets ends in a question mark",
         sign: Sign::RefusedOf(&["? "], &["MalformedYAMLError: yaml: line ", "did not find expected ',' or"]),
     },
+    Listed { reason: "a comment behind a dash has become part of the text below it", sign: Sign::Values(&[" #"], has_a_comment_in_it) },
+    Listed {
+        reason: "what follows a document that ended by itself is dropped there unread",
+        sign: Sign::Told(&[], "did not find expected <document start>"),
+    },
+    Listed { reason: "the same, in a patch", sign: Sign::RefusedOf(&["\n..."], &["unable to parse SM or JSON patch from [path: "]) },
     Listed { reason: "a merge key with a tag loses what it brings there; here it is a key as any other", sign: Sign::TaggedMerge },
     Listed {
         reason: "a line separator (U+2028) in a folded block is a line end of another kind when it is read again",
@@ -118,7 +124,7 @@ const LISTED: [Listed; 38] = [
         reason: "a key has a tag that it does not fit, which kustomize sees in some fields only",
         sign: Sign::Told(&["!!"], "is wanted here, by its tag"),
     },
-    Listed { reason: "a tag has brackets in it", sign: Sign::Told(&["!"], "while scanning a tag") },
+    Listed { reason: "a tag has brackets in it", sign: Sign::Told(&["!"], "ing a tag") },
     Listed {
         reason: "labels were put into annotations that are null, and then a patch makes a scalar of them",
         sign: Sign::Told(&["metadata/annotations", "annotations: null"], "has another type of value here than the object"),
@@ -206,6 +212,13 @@ fn is_same_text(theirs: &Value, ours: &Value) -> bool {
 fn has_tagged_merge(content: &str) -> bool {
     let is_tagged = |before: &str| before.split_whitespace().next_back().is_some_and(|word| word.len() > 1 && word.starts_with('!'));
     content.lines().filter_map(|line| line.split_once("<<:")).any(|(before, _)| is_tagged(before))
+}
+
+/// Whether kustomize's text has comments in it that are none of the text.
+fn has_a_comment_in_it(theirs: &Value, ours: &Value) -> bool {
+    let (Some(theirs), Some(ours)) = (theirs.as_str(), ours.as_str()) else { return false };
+    let texts = |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    theirs.lines().count() > ours.lines().count() && texts(theirs) == texts(ours)
 }
 
 fn is_same_but_for_line_ends(theirs: &Value, ours: &Value) -> bool {

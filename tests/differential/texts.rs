@@ -93,17 +93,98 @@ const SIGNS: [&str; 46] = [
     "\u{feff}", "\u{2028}", "\u{85}", "<<: ", "~",
 ];
 
-/// The tree of a seed: one file is mutated, the other is as it should be.
+/// A patch, with what merges in more ways than one.
+const PATCH: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  annotations: {a: "1", b: ~}
+spec:
+  replicas: 3 # Behind.
+  template:
+    spec:
+      containers:
+      - name: side
+        $patch: delete
+      - name: "web"
+        image: >-
+          nginx
+        env:
+        - {name: A, value: '1'}
+        - name: B
+          value: null
+        ports:
+        -   containerPort: 80
+            protocol: TCP
+      volumes:
+      - $patch: replace
+      - name: v
+        emptyDir: {}
+"#;
+
+const DEPLOYMENT: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, annotations: {b: x}}
+spec:
+  template:
+    spec:
+      containers:
+      - name: web
+        env: [{name: A, value: x}, {name: B, value: y}]
+        ports: [{containerPort: 80}, {containerPort: 443, protocol: TCP}]
+      - {name: side, image: x}
+      volumes: [{name: w, configMap: {name: gen}}]
+"#;
+
+/// What a generator reads.
+const VALUES: &str = "# Values.\nA=1\nB=\"two words\"\n\n  C = x\nD\nE='it''s'\nF=a=b # no comment\nexport G=1\n";
+
+/// Replacements and vars.
+const REPLACEMENTS: &str = r#"resources: [r.yaml]
+replacements:
+- source:
+    kind: ConfigMap
+    name: a
+    fieldPath: metadata.annotations.a\.b/c
+  targets:
+  - select: {kind: ConfigMap}
+    fieldPaths:
+    - "data.list.1.0"
+    - data.list.*.[b=c].d
+    - more.l
+    options: {create: true, delimiter: "-", index: 0}
+  - select:
+      name: .*
+    reject: [{kind: Secret}]
+    fieldPaths: [metadata.labels.[x.y/z], "data.literal"]
+vars:
+- name: VAR
+  objref: {apiVersion: v1, kind: ConfigMap, name: a}
+  fieldref: {fieldPath: data.single}
+"#;
+
+/// The tree of a seed: one file is mutated, the others are as they should be.
 pub(crate) fn tree(seed: u64) -> Tree {
     let mut random = Random::new(seed);
     let (mut resource, mut kustomization) = (RESOURCE.to_owned(), "resources: [r.yaml]\n".to_owned());
-    if random.chance(65) {
-        resource = mutated(&mut random, RESOURCE);
-    } else {
-        kustomization = mutated(&mut random, KUSTOMIZATION);
+    let mut others = Vec::new();
+    match random.below(20) {
+        0..9 => resource = mutated(&mut random, RESOURCE),
+        9..13 => kustomization = mutated(&mut random, KUSTOMIZATION),
+        13..16 => {
+            resource = DEPLOYMENT.to_owned();
+            kustomization.push_str("patches: [{path: p.yaml}]\n");
+            others.push(("d/p.yaml".to_owned(), mutated(&mut random, PATCH)));
+        }
+        16..18 => kustomization = mutated(&mut random, REPLACEMENTS),
+        _ => {
+            let field = random.pick(&["envs", "files"]);
+            kustomization = format!("configMapGenerator: [{{name: gen, {field}: [v.env]}}]\n");
+            others.push(("d/v.env".to_owned(), mutated(&mut random, VALUES)));
+        }
     }
-    let files = [("d/r.yaml".to_owned(), resource), ("d/kustomization.yaml".to_owned(), kustomization)].into();
-    Tree { files, root: "d".to_owned(), ..Tree::default() }
+    others.extend([("d/r.yaml".to_owned(), resource), ("d/kustomization.yaml".to_owned(), kustomization)]);
+    Tree { files: others.into_iter().collect(), root: "d".to_owned(), ..Tree::default() }
 }
 
 /// The text with a few signs put in, left out or moved.

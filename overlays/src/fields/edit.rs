@@ -2,6 +2,8 @@
 //!
 //! It must not know which fields exist in Kubernetes.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::yaml::{self, Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Value};
 
 /// Whether a resource's node is null: `null`, `~`, or nothing at all.
@@ -192,6 +194,7 @@ pub(crate) fn texts(node: Option<&Node>) -> impl Iterator<Item = (&str, &str)> {
 /// This is what becomes of labels and annotations as soon as kustomize touches them.
 pub(crate) fn restate_strings(parent: &mut Node, key: &str) {
     let Some(map) = parent.get_mut(key) else { return };
+    keep_last(map);
     if map.entries().is_empty() {
         remove(parent, key);
         return;
@@ -202,6 +205,47 @@ pub(crate) fn restate_strings(parent: &mut Node, key: &str) {
             entry.value = string_at(&text, entry.value.mark);
         }
     }
+}
+
+/// Of keys that are there twice, as patches may have them, keeps the last.
+pub(crate) fn keep_last(map: &mut Node) {
+    if second(map).is_none() {
+        return;
+    }
+    let Value::Map(entries) = &mut map.value else { return };
+    let mut places: HashMap<Option<Text>, usize> = HashMap::new();
+    let mut kept: Vec<Entry> = Vec::new();
+    for entry in entries.drain(..) {
+        match places.get(&entry.key.text().cloned()).and_then(|at| kept.get_mut(*at)) {
+            Some(before) => *before = entry,
+            None => {
+                places.insert(entry.key.text().cloned(), kept.len());
+                kept.push(entry);
+            }
+        }
+    }
+    *entries = kept;
+}
+
+/// Below so many entries comparing each with each is cheaper than a set.
+const FEW: usize = 12;
+
+/// The first key of a map that was there before.
+fn second(map: &Node) -> Option<&Node> {
+    let entries = map.entries();
+    if entries.len() <= FEW {
+        let was_there = |at: usize, key: &Node| entries.iter().take(at).any(|before| before.key.text() == key.text());
+        return entries.iter().enumerate().map(|(at, entry)| (at, &entry.key)).find(|(at, key)| was_there(*at, key)).map(|(_, key)| key);
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    entries.iter().map(|entry| &entry.key).find(|key| !seen.insert(key.text()))
+}
+
+/// A key below a node that is there twice in its map.
+pub(crate) fn double_key(node: &Node) -> Option<&Node> {
+    second(node)
+        .or_else(|| node.items().iter().find_map(double_key))
+        .or_else(|| node.entries().iter().find_map(|entry| double_key(&entry.value)))
 }
 
 /// Changes all marks of a node.

@@ -5,7 +5,7 @@
 //! kyaml walks pairs of nodes. Where only the patch has a part, that part becomes both sides of the pair, which is why nulls and
 //! directives below it are obeyed too.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 use super::shape::{Schema, Schemas};
 use crate::fields::edit;
@@ -167,8 +167,16 @@ impl<'a> Merger<'a> {
 
     fn both(&self, object: Node, patch: Node, schema: Option<Schema<'a>>) -> Result<Node, String> {
         let Value::Map(additions) = patch.value else { return Ok(object) };
-        let places: HashMap<Text, usize> = additions.iter().enumerate().map(|(at, entry)| (key_text(entry).into(), at)).collect();
-        let mut additions: Vec<Option<Entry>> = additions.into_iter().map(Some).collect();
+        let mut places: HashMap<Text, usize> = HashMap::with_capacity(additions.len());
+        // Of a key that is there twice the first counts.
+        let is_first = |(at, entry): (usize, Entry)| match places.entry(key_text(&entry).into()) {
+            hash_map::Entry::Occupied(_) => None,
+            hash_map::Entry::Vacant(place) => {
+                place.insert(at);
+                Some(entry)
+            }
+        };
+        let mut additions: Vec<Option<Entry>> = additions.into_iter().enumerate().map(is_first).collect();
         let mut merged = self.entries(object, schema, |entry, value| {
             let at = entry.key.text().and_then(|key| places.get(key));
             let addition = at.and_then(|at| additions.get_mut(*at)).and_then(Option::take);

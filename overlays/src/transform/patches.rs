@@ -22,12 +22,19 @@ use crate::yaml::Node;
 #[derive(Debug)]
 pub(crate) struct Document {
     object: Object,
+    /// Whether a key is there twice: kustomize bears it where the object has the map, and else finds it when it prints.
+    has_doubles: bool,
 }
 
 impl Document {
     /// A document whose marks name its file.
     pub(crate) fn new(body: Node, origin: Origin) -> Self {
-        Self { object: Object::new(Arc::new(body), origin) }
+        let has_doubles = edit::double_key(&body).is_some();
+        let mut body = body;
+        if let Some(annotations) = body.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations")).filter(|_| has_doubles) {
+            edit::keep_last(annotations);
+        }
+        Self { object: Object::new(Arc::new(body), origin), has_doubles }
     }
 
     /// Where it says the name of the object that it is for.
@@ -226,6 +233,10 @@ fn change(
                 Ok(())
             }
             Ok(Some(body)) => {
+                if let Some(key) = edit::double_key(&body).filter(|_| document.has_doubles) {
+                    let key = key.text().map_or("", |text| text);
+                    return Err(about(&before, &format!("the mapping key `{key}` of the patch is there twice")));
+                }
                 object.set_body(body);
                 restore(object, &before, options);
                 Ok(())

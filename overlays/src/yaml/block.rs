@@ -27,6 +27,8 @@ pub(super) struct Block<'a> {
     pub(super) line: usize,
     pub(super) dialect: Dialect,
     pub(super) limits: &'a Limits,
+    /// Whether a key may be there twice.
+    pub(super) doubles: bool,
 }
 
 impl Block<'_> {
@@ -352,7 +354,7 @@ mod tests {
         let limits = Limits::default();
         let unfinished = !text.ends_with('\n');
         let source = if unfinished { format!("{text}\n") } else { text.to_owned() };
-        let block = Block { text: &source, unfinished, line: 3, dialect, limits: &limits };
+        let block = Block { text: &source, unfinished, line: 3, dialect, limits: &limits, doubles: false };
         let Some((node, nodes)) = block.document(&mut Texts::new(), 5) else { return false };
         let mut counted = 5;
         let scanned = std::panic::catch_unwind(move || (scan_document(block, &mut Texts::new(), &mut counted), counted));

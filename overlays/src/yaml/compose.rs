@@ -19,6 +19,7 @@ pub(super) struct Composer<'a> {
     line: usize,
     dialect: Dialect,
     limits: &'a Limits,
+    doubles: bool,
     nodes: &'a mut usize,
     texts: &'a mut Texts,
     /// Finished nodes with their size; nothing while the anchor's own node is being read.
@@ -31,7 +32,7 @@ pub(super) struct Composer<'a> {
 
 impl<'a> Composer<'a> {
     pub(super) fn new(block: &Block<'a>, texts: &'a mut Texts, nodes: &'a mut usize) -> Self {
-        let Block { text, unfinished, line, dialect, limits } = *block;
+        let Block { text, unfinished, line, dialect, limits, doubles } = *block;
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
         // Left to itself it takes a text that begins with any character from U+F000 on for one with a byte order mark.
@@ -45,6 +46,7 @@ impl<'a> Composer<'a> {
             line,
             dialect,
             limits,
+            doubles,
             nodes,
             texts,
             anchors: HashMap::new(),
@@ -191,7 +193,7 @@ impl<'a> Composer<'a> {
             _ => Style::Quoted,
         };
         // kustomize prints a null that is not written out as quotes where it stands in flow style, and reads it as a text then.
-        if self.in_flow && self.dialect == Dialect::Resource && style == Style::Plain && tag.is_none() {
+        if self.in_flow && self.dialect == Dialect::Resource && style == Style::Plain && tag.as_deref().is_none_or(|tag| tag == "!") {
             match &*text {
                 "" => return Value::Scalar(self.texts.share(""), Style::Quoted, Some(FLOW_NULL.into())),
                 "null" | "~" => return Value::Scalar(self.texts.share(&text), style, Some(FLOW_NULL.into())),
@@ -277,7 +279,7 @@ impl<'a> Composer<'a> {
                 entries.push(Entry { key, value });
             }
         }
-        unique(&mut entries, self.dialect)?;
+        unique(&mut entries, self.dialect, self.doubles)?;
         let own = entries.len();
         merge.map_or(Ok(()), |merge| expand(&mut entries, merge))?;
         entries.iter_mut().skip(own).for_each(|entry| self.settle_null(&mut entry.value));
@@ -363,13 +365,14 @@ fn is_merge_key(key: &Node) -> bool {
 /// Below so many entries comparing each with each is cheaper than a set.
 const FEW: usize = 12;
 
-fn unique(entries: &mut Vec<Entry>, dialect: Dialect) -> Result<(), Error> {
+fn unique(entries: &mut Vec<Entry>, dialect: Dialect, doubles: bool) -> Result<(), Error> {
     if let Some(entry) = entries.iter().find(|entry| entry.key.text().is_none()) {
         let error = Error::at_node("a key is a list or a map; keys must be text", &entry.key);
         return Err(error.with_hint("a template's `{{ }}` must be rendered first, or stand in quotes"));
     }
     let double = match first_double(entries) {
         None => return Ok(()),
+        Some(_) if doubles => return Ok(()),
         Some(double) => double,
     };
     if dialect == Dialect::Config {
