@@ -124,7 +124,12 @@ fn leads_somewhere(mut node: &Node, path: &str) -> bool {
     }
     for key in without_leading(path, '/').split('/') {
         let Value::Map(_) = &node.value else { return true };
-        match node.get(key.strip_suffix("[]").unwrap_or(key).trim()) {
+        let name = key.strip_suffix("[]").unwrap_or(key);
+        // An empty step is told where it is met.
+        if name.is_empty() {
+            return true;
+        }
+        match node.get(name.trim()) {
             Some(next) => node = next,
             None => return false,
         }

@@ -43,7 +43,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 41] = [
+const LISTED: [Listed; 43] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -111,6 +111,11 @@ const LISTED: [Listed; 41] = [
         sign: Sign::Told(&[], "did not find expected <document start>"),
     },
     Listed { reason: "the same, in a patch", sign: Sign::RefusedOf(&["\n..."], &["unable to parse SM or JSON patch from [path: "]) },
+    refused(
+        &["error converting YAML to JSON: yaml: unmarshal errors:", "already set in map"],
+        "a configuration has a key twice; here the last counts, as in a kustomization",
+    ),
+    Listed { reason: "a key of a patch is a map, and is dropped there", sign: Sign::Told(&["}:"], "a key is a list or a map") },
     Listed { reason: "a merge key with a tag loses what it brings there; here it is a key as any other", sign: Sign::TaggedMerge },
     Listed {
         reason: "a line separator (U+2028) in a folded block is a line end of another kind when it is read again",

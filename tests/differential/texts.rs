@@ -163,12 +163,51 @@ vars:
   fieldref: {fieldPath: data.single}
 "#;
 
+/// A step and a configuration in files of their own.
+const STEP: &str = r#"apiVersion: builtin
+kind: LabelTransformer
+metadata:
+  name: 'step' # Behind.
+labels: {app: "5", "b": y}
+fieldSpecs:
+- path: metadata/labels
+  create: true
+- {path: data/list, kind: ConfigMap}
+---
+apiVersion: builtin
+kind: PatchTransformer
+metadata: {name: other}
+target: {name: "a.*", kind: ConfigMap}
+patch: |-
+  - op: add
+    path: /data/new
+    value: >-
+      x
+"#;
+
+const CONFIGURATION: &str = r#"namePrefix:
+- path: metadata/name
+- path: data/plain # Behind.
+  kind: ConfigMap
+commonLabels:
+- {path: more/labels, create: true}
+varReference:
+- path: data/literal
+nameReference:
+- kind: ConfigMap
+  version: v1
+  fieldSpecs:
+  - path: data/alias
+    kind: "ConfigMap"
+images: []
+"#;
+
 /// The tree of a seed: one file is mutated, the others are as they should be.
 pub(crate) fn tree(seed: u64) -> Tree {
     let mut random = Random::new(seed);
     let (mut resource, mut kustomization) = (RESOURCE.to_owned(), "resources: [r.yaml]\n".to_owned());
     let mut others = Vec::new();
-    match random.below(20) {
+    match random.below(24) {
         0..9 => resource = mutated(&mut random, RESOURCE),
         9..13 => kustomization = mutated(&mut random, KUSTOMIZATION),
         13..16 => {
@@ -177,6 +216,14 @@ pub(crate) fn tree(seed: u64) -> Tree {
             others.push(("d/p.yaml".to_owned(), mutated(&mut random, PATCH)));
         }
         16..18 => kustomization = mutated(&mut random, REPLACEMENTS),
+        18..20 => {
+            kustomization.push_str("transformers: [t.yaml]\n");
+            others.push(("d/t.yaml".to_owned(), mutated(&mut random, STEP)));
+        }
+        20..22 => {
+            kustomization.push_str("namePrefix: p-\ncommonLabels: {a: b}\nconfigurations: [k.yaml]\n");
+            others.push(("d/k.yaml".to_owned(), mutated(&mut random, CONFIGURATION)));
+        }
         _ => {
             let field = random.pick(&["envs", "files"]);
             kustomization = format!("configMapGenerator: [{{name: gen, {field}: [v.env]}}]\n");
@@ -195,13 +242,14 @@ fn mutated(random: &mut Random, text: &str) -> String {
         let line = lines[at].clone();
         let places: Vec<usize> = line.char_indices().map(|(at, _)| at).collect();
         let place = random.choose(&places).copied().unwrap_or(0);
-        match random.below(8) {
+        match random.below(9) {
             0 | 1 => lines[at].insert_str(place, random.pick(&SIGNS)),
             2 => lines[at].insert_str(line.len() - line.trim_start().len(), random.pick(&SIGNS)),
             3 => lines[at].insert_str(line.trim_end().len(), random.pick(&SIGNS)),
             4 if !line.is_empty() => drop(lines[at].remove(place)),
             5 => lines[at].insert_str(0, &" ".repeat(random.between(1, 3))),
             6 => lines[at] = line.strip_prefix("  ").unwrap_or(&line).to_owned(),
+            7 => lines.insert(at, line),
             _ => drop(lines.remove(at)),
         }
         if lines.is_empty() {

@@ -227,6 +227,24 @@ pub(crate) fn keep_last(map: &mut Node) {
     *entries = kept;
 }
 
+/// Joins what is there under one key of a map more than once, the last of each key of its own; null adds nothing.
+pub(crate) fn join(map: &mut Node, key: &str) {
+    let Value::Map(entries) = &mut map.value else { return };
+    let (found, others): (Vec<Entry>, Vec<Entry>) = entries.drain(..).partition(|entry| is_key(entry, key));
+    *entries = others;
+    let mut found = found.into_iter();
+    let Some(mut joined) = found.next() else { return };
+    for entry in found {
+        match (&mut joined.value.value, entry.value) {
+            (_, value) if is_null(&value) => {}
+            (Value::Map(entries), Node { value: Value::Map(more), .. }) => entries.extend(more),
+            (_, value) => joined.value = value,
+        }
+    }
+    keep_last(&mut joined.value);
+    entries.push(joined);
+}
+
 /// Below so many entries comparing each with each is cheaper than a set.
 const FEW: usize = 12;
 
