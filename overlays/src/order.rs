@@ -2,6 +2,8 @@
 //!
 //! It must not know how objects are applied: this is kustomize's order, kept so that outputs compare; applying has waves of its own.
 
+use std::cmp::Reverse;
+
 use crate::fields::Gvk;
 use crate::object::{Id, Object};
 
@@ -71,7 +73,10 @@ pub(crate) fn sort<S: AsRef<str>>(objects: &mut [Object], first: &[S], last: &[S
         let kind = kind_text(id.group, id.version, id.kind);
         // Namespaces of the core group come before those of other groups.
         let core_first = id.kind == "Namespace" && !id.group.is_empty();
-        (rank(id.kind, first, last), core_first, kind, instance_text(&id, object.namespace()))
+        // Among those of the core group kustomize orders versions, of which there is one, from the last to the first.
+        let is_core = id.kind == "Namespace" && id.group.is_empty();
+        let version = Reverse(if is_core { kind.clone() } else { String::new() });
+        (rank(id.kind, first, last), core_first, version, kind, instance_text(&id, object.namespace()))
     });
 }
 

@@ -43,7 +43,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 43] = [
+const LISTED: [Listed; 46] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -116,6 +116,15 @@ const LISTED: [Listed; 43] = [
         "a configuration has a key twice; here the last counts, as in a kustomization",
     ),
     Listed { reason: "a key of a patch is a map, and is dropped there", sign: Sign::Told(&["}:"], "a key is a list or a map") },
+    refused(
+        &["^map[string]interface {}{", ": yaml: invalid map key: "],
+        "kustomize moved a comment to where a key becomes a list when it is read again",
+    ),
+    refused(&["^wrong node kind: expected MappingNode but got SequenceNode"], "a list stands where a container must; here it has no image"),
+    Listed {
+        reason: "an object that is for kustomize only, and so is never printed, has a key twice",
+        sign: Sign::Told(&["local-config"], "mapping key"),
+    },
     Listed { reason: "a merge key with a tag loses what it brings there; here it is a key as any other", sign: Sign::TaggedMerge },
     Listed {
         reason: "a line separator (U+2028) in a folded block is a line end of another kind when it is read again",
