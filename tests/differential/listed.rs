@@ -43,7 +43,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 46] = [
+const LISTED: [Listed; 47] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -124,6 +124,10 @@ const LISTED: [Listed; 46] = [
     Listed {
         reason: "an object that is for kustomize only, and so is never printed, has a key twice",
         sign: Sign::Told(&["local-config"], "mapping key"),
+    },
+    Listed {
+        reason: "a var puts a name that a replacement made a number of: as text there, as a number here",
+        sign: Sign::Values(&["eplacement", "objref"], is_number_as_text),
     },
     Listed { reason: "a merge key with a tag loses what it brings there; here it is a key as any other", sign: Sign::TaggedMerge },
     Listed {
@@ -221,6 +225,11 @@ fn shows_no_change(error: &str) -> bool {
 fn is_same_text(theirs: &Value, ours: &Value) -> bool {
     let read = |value: &Value| value.as_str().and_then(|text| serde_yaml::from_str::<Value>(text).ok());
     read(theirs).is_some_and(|theirs| (theirs.is_mapping() || theirs.is_sequence()) && Some(theirs) == read(ours))
+}
+
+fn is_number_as_text(theirs: &Value, ours: &Value) -> bool {
+    let number = theirs.as_str().and_then(|text| text.parse::<f64>().ok());
+    number.is_some() && number == ours.as_f64()
 }
 
 fn has_tagged_merge(content: &str) -> bool {
