@@ -124,7 +124,12 @@ fn leads_somewhere(mut node: &Node, path: &str) -> bool {
     }
     for key in without_leading(path, '/').split('/') {
         let Value::Map(_) = &node.value else { return true };
-        match node.get(key.strip_suffix("[]").unwrap_or(key)) {
+        let name = key.strip_suffix("[]").unwrap_or(key);
+        // An empty step is told where it is met.
+        if name.is_empty() {
+            return true;
+        }
+        match node.get(name.trim()) {
             Some(next) => node = next,
             None => return false,
         }
@@ -157,6 +162,7 @@ fn walk_map(
     if name.is_empty() {
         return Err("a step of the path is empty".to_owned());
     }
+    let name = name.trim();
     let made = match (create, rest.is_empty()) {
         (Create::Never, _) => None,
         (create, true) => Some(create),

@@ -15,7 +15,7 @@ use crate::layer::{Generator, GeneratorOptions, Placed};
 use crate::object::{Object, Origin};
 use crate::path::RepoPath;
 use crate::source::Source;
-use crate::yaml::{self, Entry, Mark, Node, Text, Value};
+use crate::yaml::{self, Dialect, Entry, Mark, Node, Scalar, Text, Value};
 
 mod values;
 
@@ -271,7 +271,7 @@ pub(crate) fn hash(object: &Object) -> Result<String, String> {
         None => Node::string(""),
         Some(node) => match node.text() {
             Some(text) => Node::string(text.clone()),
-            None => node.clone(),
+            None => through_floats(node),
         },
     };
     let mut content = Node::map();
@@ -285,10 +285,26 @@ pub(crate) fn hash(object: &Object) -> Result<String, String> {
     }
     let second = if is_secret { "stringData" } else { "binaryData" };
     if let Some(node) = body.get(second).filter(|node| matches!(node.value, Value::Map(_))) {
-        edit::put_any(&mut content, second, node.clone());
+        edit::put_any(&mut content, second, through_floats(node));
     }
     let json = yaml::go_json(&content).map_err(|error| error.message().to_owned())?;
     Ok(spelled(&Sha256::digest(json)))
+}
+
+/// What is hashed has been through JSON with 64-bit floats: integers beyond 2^53 lose digits.
+fn through_floats(node: &Node) -> Node {
+    let value = match &node.value {
+        Value::List(items) => Value::List(items.iter().map(through_floats).collect()),
+        Value::Map(entries) => {
+            Value::Map(entries.iter().map(|entry| Entry { key: entry.key.clone(), value: through_floats(&entry.value) }).collect())
+        }
+        Value::Scalar(..) => match node.resolve(Dialect::Resource) {
+            #[expect(clippy::cast_precision_loss, reason = "losing digits is what is reproduced here")]
+            Ok(Scalar::Int(value)) if value.unsigned_abs() > 1 << 53 => return Node::plain(format!("{:e}", value as f64)),
+            _ => return node.clone(),
+        },
+    };
+    Node { value, mark: node.mark }
 }
 
 fn spelled(digest: &[u8]) -> String {

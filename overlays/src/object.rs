@@ -355,6 +355,14 @@ impl Object {
         let id = self.now();
         let past = Past { kind: id.kind.into(), namespace: id.namespace.into(), name: id.name.into() };
         self.history.past.push(past);
+        self.drop_other_annotations();
+    }
+
+    /// kustomize notes identities among the annotations, and makes a map of whatever else stands in their place.
+    fn drop_other_annotations(&mut self) {
+        if self.body.at(&["metadata", "annotations"]).is_some_and(|node| node.text().is_some() && !edit::is_null(node)) {
+            drop(self.body_mut().get_mut("metadata").and_then(|metadata| edit::remove(metadata, "annotations")));
+        }
     }
 }
 

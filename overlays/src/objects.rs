@@ -16,6 +16,8 @@ pub(crate) struct Objects {
     ids: Option<HashMap<Box<str>, usize>>,
     /// The targets that selected none of them, until they are told.
     missed: Vec<Selector>,
+    /// Whether a step wrote where it may have given two objects the same identity, which kustomize only looks for now and then.
+    is_doubtful: bool,
     /// Where the present and past names are; names are only added, so an entry may be out of date and must be checked.
     names: Option<HashMap<Box<str>, Vec<usize>>>,
 }
@@ -125,12 +127,23 @@ impl Objects {
     pub(crate) fn duplicate(&self) -> Option<(&Object, &Object)> {
         duplicate(&self.list)
     }
+
+    /// Remembers that identities may have been written.
+    pub(crate) fn doubt(&mut self) {
+        self.is_doubtful = true;
+    }
+
+    /// Whether two objects may have the same identity.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
 }
 
 /// Two objects with the same identity, if there are any.
 pub(crate) fn duplicate(objects: &[Object]) -> Option<(&Object, &Object)> {
     let mut seen: HashMap<Id<'_>, &Object> = HashMap::with_capacity(objects.len());
-    objects.iter().find_map(|object| seen.insert(object.now(), object).map(|other| (other, object)))
+    let there = |object: &&Object| !object.is_gone();
+    objects.iter().filter(there).find_map(|object| seen.insert(object.now(), object).map(|other| (other, object)))
 }
 
 fn index_names(names: &mut HashMap<Box<str>, Vec<usize>>, object: &Object, at: usize) {

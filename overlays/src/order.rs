@@ -2,6 +2,8 @@
 //!
 //! It must not know how objects are applied: this is kustomize's order, kept so that outputs compare; applying has waves of its own.
 
+use std::cmp::Reverse;
+
 use crate::fields::Gvk;
 use crate::object::{Id, Object};
 
@@ -70,8 +72,12 @@ pub(crate) fn sort<S: AsRef<str>>(objects: &mut [Object], first: &[S], last: &[S
         let id = object.now();
         let kind = kind_text(id.group, id.version, id.kind);
         // Namespaces of the core group come before those of other groups.
-        let core_first = id.kind == "Namespace" && !id.group.is_empty();
-        (rank(id.kind, first, last), core_first, kind, instance_text(&id, object.namespace()))
+        let rank = rank(id.kind, first, last);
+        // Of Namespaces those of the core group come first, and of these the versions, of which there is one, from the last to the first.
+        // Where others have their rank, which is that of no list, an order has no room for this.
+        let is_namespace = id.kind == "Namespace" && rank != 0;
+        let version = Reverse(if is_namespace && id.group.is_empty() { kind.clone() } else { String::new() });
+        (rank, is_namespace && !id.group.is_empty(), version, kind, instance_text(&id, object.namespace()))
     });
 }
 

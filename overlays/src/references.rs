@@ -202,7 +202,7 @@ impl Search<'_> {
     }
 
     fn put_scalar_right(&self, node: &mut Node) -> Result<(), String> {
-        let Some(old) = node.text().cloned() else { return Ok(()) };
+        let Some(old) = node.text().filter(|text| !text.is_empty()).cloned() else { return Ok(()) };
         let found = self.find(&old, |_| true, |one, other| one.name == other.name)?;
         if let Some(found) = found.filter(|found| found.name != old) {
             edit::set_text(node, &found.name, node.mark);
@@ -212,7 +212,8 @@ impl Search<'_> {
 
     /// A map has the name and the namespace of what it names.
     fn put_map_right(&self, node: &mut Node) -> Result<(), String> {
-        let old = node.get("name").and_then(Node::text).cloned().ok_or("a map that should name an object has no `name`")?;
+        let name = node.get("name").ok_or("a map that should name an object has no `name`")?;
+        let Some(old) = name.text().cloned() else { return Ok(()) };
         let namespace = node.get("namespace").and_then(Node::text).cloned();
         let is_there = self.namespace_filter(namespace.as_ref());
         let same = |one: &Candidate, other: &Candidate| one.name == other.name && one.namespace == other.namespace;

@@ -2,12 +2,14 @@
 //!
 //! It must not know files: replacements come read. Values may be secrets, and are never part of an error.
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Stage};
 use crate::fields::{Gvk, edit};
 use crate::layer::{FieldOptions, Replacement, ReplacementSource, ReplacementTarget};
 use crate::object::{DEFAULT_NAMESPACE, Id, Object};
 use crate::objects::Objects;
-use crate::yaml::{Dialect, Mark, Node, Scalar, Style, Value};
+use crate::yaml::{Dialect, FLOW_NULL, Mark, Node, Scalar, Style, Value};
 
 mod layout;
 mod path;
@@ -53,9 +55,12 @@ pub(crate) fn read<'n>(body: &'n Node, path: &str) -> Result<Option<&'n Node>, S
 /// What a replacement writes.
 struct Taken {
     value: Node,
-    /// The object and the field that it is, where it is all of a field: a target that changes this field changes what is written next.
-    from: Option<(usize, Vec<String>)>,
+    /// The object and the place in it, where the value is all of a field: a target that changes this field changes what is written next.
+    from: Option<(usize, Place)>,
 }
+
+/// Where a node stands: which item or entry on each level. Paths go by names and values, which may be what is written.
+type Place = Vec<usize>;
 
 impl Taken {
     /// Whether it is a field of the object at this place.
@@ -63,21 +68,44 @@ impl Taken {
         self.from.as_ref().is_some_and(|(from, _)| *from == at)
     }
 
-    /// Where the value stands in the object that it is of.
-    fn address(&self, body: &Node) -> Option<*const Node> {
-        let (_, steps) = self.from.as_ref()?;
-        path::lookup(body, steps).ok().flatten().map(std::ptr::from_ref)
-    }
-
-    /// Reads the field again once the object at this place was written to.
-    fn refresh(&mut self, written: usize, body: &Node) {
-        let Some((_, steps)) = self.from.as_ref().filter(|(at, _)| *at == written) else { return };
-        let Some(now) = path::lookup(body, steps).ok().flatten() else { return };
+    /// Reads the field again once the object that it is of was written to.
+    fn refresh(&mut self, body: &mut Node) {
+        let Some(now) = self.from.as_ref().and_then(|(_, place)| at_place(body, place)) else { return };
         match (&mut self.value.value, &now.value) {
             (Value::Scalar(old, ..), Value::Scalar(text, ..)) => *old = text.clone(),
             (Value::Scalar(..), _) => {}
             (old, now) => *old = now.clone(),
         }
+    }
+
+    /// A value that was displaced with what is above it goes on as it was.
+    fn displace(&mut self, by: &Place) {
+        self.from.take_if(|(_, place)| place.len() > by.len() && place.starts_with(by));
+    }
+}
+
+fn at_place<'n>(node: &'n mut Node, place: &[usize]) -> Option<&'n mut Node> {
+    place.iter().try_fold(node, |node, at| match &mut node.value {
+        Value::Scalar(..) => None,
+        Value::List(items) => items.get_mut(*at),
+        Value::Map(entries) => entries.get_mut(*at).map(|entry| &mut entry.value),
+    })
+}
+
+/// The places of all nodes that fit, in the order of the body.
+fn places(node: &Node, fits: &dyn Fn(&Node) -> bool, place: &mut Place, found: &mut Vec<Place>) {
+    if fits(node) {
+        found.push(place.clone());
+    }
+    let below: Box<dyn Iterator<Item = &Node>> = match &node.value {
+        Value::Scalar(..) => return,
+        Value::List(items) => Box::new(items.iter()),
+        Value::Map(entries) => Box::new(entries.iter().map(|entry| &entry.value)),
+    };
+    for (at, node) in below.enumerate() {
+        place.push(at);
+        places(node, fits, place, found);
+        place.pop();
     }
 }
 
@@ -96,7 +124,10 @@ fn source_value(replacement: &Replacement, objects: &Objects) -> Result<Taken, S
             // Marks mean files by numbers that each object has of its own.
             let mut value = part(node, &source.options)?;
             edit::remark(&mut value, &|_| Mark::default());
-            Ok(Taken { value, from: source.options.delimiter.is_empty().then_some((at, steps)) })
+            let mut place = Vec::new();
+            places(object.body(), &|one| std::ptr::eq(one, node), &mut Place::new(), &mut place);
+            let place = place.pop().filter(|_| source.options.delimiter.is_empty());
+            Ok(Taken { value, from: place.map(|place| (at, place)) })
         }
     }
 }
@@ -152,6 +183,9 @@ fn apply_to_target(target: &ReplacementTarget, taken: &mut Taken, objects: &mut 
         matcher.fits_metadata(object) && !is_rejected && any_id(object, |id, namespace| matcher.fits_id(id, namespace))
     };
     let fields = if target.field_paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { target.field_paths.clone() };
+    if fields.iter().any(|field| ["metadata", "kind", "apiVersion"].iter().any(|start| field.starts_with(start))) {
+        objects.doubt();
+    }
     for (at, object) in objects.list_mut().iter_mut().enumerate().filter(|(_, object)| is_target(object)) {
         for field in &fields {
             if field.starts_with("metadata.annotations") {
@@ -159,7 +193,7 @@ fn apply_to_target(target: &ReplacementTarget, taken: &mut Taken, objects: &mut 
             }
             let body = object.body_mut();
             let outcome = if taken.is_of(at) {
-                write_live(body, field, taken, at, &target.options)
+                write_live(body, field, taken, &target.options)
             } else {
                 write(body, field, &taken.value, &target.options)
             };
@@ -175,68 +209,44 @@ fn any_id(object: &Object, fits: impl Fn(&Id<'_>, &str) -> bool) -> bool {
 }
 
 /// Writes into the object that the value is of: what is made or written changes the value for the fields that follow.
-fn write_live(body: &mut Node, field: &str, taken: &mut Taken, at: usize, options: &FieldOptions) -> Result<(), String> {
+fn write_live(body: &mut Node, field: &str, taken: &mut Taken, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
-    if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options, true)) {
-        taken.refresh(at, body);
+    if structured::write(body, &steps, options.create.then_some(&taken.value), &mut |node| set_field(node, &taken.value, options))? {
+        taken.refresh(body);
         return Ok(());
     }
     // What is missing is made first, for whatever grows may move.
     is_found(path::for_each(body, &steps, options.create.then_some(&taken.value), &mut |_| Ok(())), field, options)?;
-    let mut found: Vec<*const Node> = Vec::new();
+    let mut found: HashSet<*const Node> = HashSet::new();
     let mut note = |node: &mut Node| {
-        found.push(std::ptr::from_ref(node));
+        found.insert(std::ptr::from_ref(node));
         Ok(())
     };
-    is_found(path::for_each(body, &steps, None, &mut note), field, options)?;
-    if found.len() > MAX_LIVE {
-        return write(body, field, &taken.value.clone(), options);
-    }
-    let source = taken.address(body);
-    for address in found {
-        // A value that was displaced goes on as it was.
-        if taken.address(body) == source {
-            taken.refresh(at, body);
-        }
-        // What a map or list that was written has taken the place of is no part of the object any more.
-        if let Some(node) = at_address(body, address) {
-            set_field(node, &taken.value, options, is_annotation(&steps))?;
+    path::for_each(body, &steps, None, &mut note)?;
+    let mut targets = Vec::new();
+    places(body, &|node| found.contains(&std::ptr::from_ref(node)), &mut Place::new(), &mut targets);
+    for place in targets {
+        taken.refresh(body);
+        let Some(node) = at_place(body, &place) else { continue };
+        let is_displacing = !matches!(node.value, Value::Scalar(..));
+        set_field(node, &taken.value, options)?;
+        if is_displacing {
+            edit::check_growth(body)?;
+            taken.displace(&place);
         }
     }
-    if taken.address(body) == source {
-        taken.refresh(at, body);
-    }
+    taken.refresh(body);
     Ok(())
-}
-
-/// In how many fields at once a value is written that is read again after each: each has to be found again, too.
-const MAX_LIVE: usize = 100;
-
-fn at_address(node: &mut Node, address: *const Node) -> Option<&mut Node> {
-    if std::ptr::from_ref(node) == address {
-        return Some(node);
-    }
-    match &mut node.value {
-        Value::Scalar(..) => None,
-        Value::List(items) => items.iter_mut().find_map(|item| at_address(item, address)),
-        Value::Map(entries) => entries.iter_mut().find_map(|entry| at_address(&mut entry.value, address)),
-    }
-}
-
-/// Annotations are made strings in the end, whatever stood there.
-fn is_annotation(steps: &[String]) -> bool {
-    matches!(steps, [metadata, annotations, ..] if metadata == "metadata" && annotations == "annotations")
 }
 
 fn write(body: &mut Node, field: &str, value: &Node, options: &FieldOptions) -> Result<(), String> {
     let steps = path::split(field);
     let create = options.create.then_some(value);
     // Inside of a text a word that takes the place of a number gets the tag of that.
-    if structured::write(body, &steps, create, &mut |node| set_field(node, value, options, true)) {
+    if structured::write(body, &steps, create, &mut |node| set_field(node, value, options))? {
         return Ok(());
     }
-    let may_tag = is_annotation(&steps);
-    is_found(path::for_each(body, &steps, create, &mut |node| set_field(node, value, options, may_tag)), field, options)
+    is_found(path::for_each(body, &steps, create, &mut |node| set_field(node, value, options)), field, options)
 }
 
 fn is_found(count: Result<usize, String>, field: &str, options: &FieldOptions) -> Result<(), String> {
@@ -246,7 +256,7 @@ fn is_found(count: Result<usize, String>, field: &str, options: &FieldOptions) -
     }
 }
 
-fn set_field(node: &mut Node, value: &Node, options: &FieldOptions, may_tag: bool) -> Result<(), String> {
+fn set_field(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), String> {
     let mut value = value.clone();
     if !options.delimiter.is_empty() {
         let old = node.text().ok_or("a `delimiter` can only part a single value")?;
@@ -262,15 +272,12 @@ fn set_field(node: &mut Node, value: &Node, options: &FieldOptions, may_tag: boo
     // Only the text goes over: a number stays a number, a string a string.
     let text = value.text().map_or("", |text| &**text).to_owned();
     let mark = if value.mark.line > 0 { value.mark } else { node.mark };
-    *node = match retyped(node, &text) {
-        Err(_) if may_tag => tagged(node, &text),
-        outcome => outcome?,
-    };
+    *node = retyped(node, &text).unwrap_or_else(|| tagged(node, &text));
     node.mark = mark;
     Ok(())
 }
 
-/// A scalar with another text and the tag of its old one.
+/// A scalar with another text and the tag of its old one, which is told where it is printed: until then a step may put it right.
 fn tagged(node: &Node, text: &str) -> Node {
     let tag = match node.resolve(Dialect::Resource) {
         Ok(Scalar::Int(_)) => "!!int",
@@ -293,30 +300,39 @@ fn with_part(old: &str, new: &str, options: &FieldOptions) -> String {
     parts.join(&options.delimiter)
 }
 
-/// A scalar of the same type with another text. A scalar without any text was just made and takes the type of its new text.
-fn retyped(node: &Node, text: &str) -> Result<Node, String> {
+/// A scalar of the same type with another text, if it can be one. A scalar without any text was just made and takes the type of its new text.
+fn retyped(node: &Node, text: &str) -> Option<Node> {
     let plain = Node::plain(text);
     if edit::is_untagged(node) {
         let mut node = node.clone();
         edit::set_text(&mut node, text, Mark::default());
-        return Ok(node);
+        return Some(node);
     }
-    let Value::Scalar(old, Style::Plain, None) = &node.value else { return Ok(Node::string(text)) };
+    if matches!(&node.value, Value::Scalar(_, Style::Plain, Some(tag)) if **tag == *FLOW_NULL) {
+        let (style, tag) = if text.is_empty() { (Style::Quoted, Some(FLOW_NULL.into())) } else { (Style::Plain, None) };
+        return Some(Node { value: Value::Scalar(text.into(), style, tag), mark: node.mark });
+    }
+    if let Value::Scalar(_, style, tag) = &node.value
+        && (tag.is_some() || *style == Style::Folded)
+    {
+        return Some(Node { value: Value::Scalar(text.into(), *style, tag.clone()), mark: node.mark });
+    }
+    let Value::Scalar(old, Style::Plain, None) = &node.value else { return Some(Node::string(text)) };
     if old.is_empty() {
-        return Ok(plain);
+        return Some(plain);
     }
-    let new = plain.resolve(Dialect::Resource).map_err(|error| error.message().to_owned())?;
+    let new = plain.resolve(Dialect::Resource).ok()?;
     match node.resolve(Dialect::Resource) {
         // Still a string, though without quotes.
         Ok(Scalar::Str(_) | Scalar::Timestamp(_)) | Err(_) => {
-            Ok(Node { value: Value::Scalar(text.into(), Style::Plain, Some("!!str".into())), mark: node.mark })
+            Some(Node { value: Value::Scalar(text.into(), Style::Plain, Some("!!str".into())), mark: node.mark })
         }
-        Ok(Scalar::Null) => Ok(plain.clone()),
-        Ok(Scalar::Float(_)) if matches!(new, Scalar::Int(_)) => Ok(plain.clone()),
+        Ok(Scalar::Null) => Some(plain.clone()),
+        Ok(Scalar::Float(_)) if matches!(new, Scalar::Int(_)) => Some(plain.clone()),
         Ok(scalar) if scalar.type_name() == new.type_name() && !matches!((&scalar, &new), (Scalar::Int(_), Scalar::Float(_))) => {
-            Ok(plain.clone())
+            Some(plain.clone())
         }
-        Ok(scalar) => Err(format!("{} can't replace {}", new.type_name(), scalar.type_name())),
+        Ok(_) => None,
     }
 }
 
@@ -335,9 +351,9 @@ mod tests {
     #[test]
     fn a_replaced_scalar_keeps_its_type() {
         let check = |old: &Node, text: &str| retyped(old, text).map(|node| matches!(node.value, Value::Scalar(_, Style::Plain, _)));
-        assert_eq!(check(&Node::plain("80"), "81"), Ok(true));
-        assert!(retyped(&Node::plain("web"), "81").is_ok_and(|node| node.resolve(Dialect::Resource) == Ok(Scalar::Str("81".into()))));
-        assert_eq!(check(&Node::string("80"), "81"), Ok(false));
-        assert!(check(&Node::plain("80"), "web").is_err());
+        assert_eq!(check(&Node::plain("80"), "81"), Some(true));
+        assert!(retyped(&Node::plain("web"), "81").is_some_and(|node| node.resolve(Dialect::Resource) == Ok(Scalar::Str("81".into()))));
+        assert_eq!(check(&Node::string("80"), "81"), Some(false));
+        assert_eq!(check(&Node::plain("80"), "web"), None);
     }
 }

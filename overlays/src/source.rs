@@ -5,11 +5,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Code;
 use crate::error::{Error, Stage};
 use crate::explain::query::nearest;
+use crate::fields::edit;
 use crate::layer::decode::Wrong;
 use crate::object::Origin;
 use crate::path::RepoPath;
@@ -302,8 +304,16 @@ impl<'a> Source<'a> {
         if let Some(documents) = id.filter(|_| known.is_none()).and_then(|id| self.cache.get(id)) {
             return Ok(documents);
         }
-        let nodes = yaml::parse(&blob.bytes, &yaml::Limits::default()).map_err(|error| Error::yaml(path, &error))?;
-        let documents: Documents = nodes.into_iter().map(Arc::new).collect();
+        let nodes = match yaml::parse(&blob.bytes, &yaml::Limits::default()) {
+            Err(error) if error.message().starts_with("mapping key") => with_doubles(&blob.bytes).ok_or(error),
+            read => read,
+        };
+        let nodes = nodes.map_err(|error| Error::yaml(path, &error))?;
+        let is_list = |node: &Node| node.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
+        let is_first_of_several = matches!(nodes.as_slice(), [one] if is_list(one)) && memmem::find(&blob.bytes, b"\n---").is_some();
+        // A list that is alone in its file is another thing to kustomize than one with an empty document beside it.
+        let beside = is_first_of_several.then(Node::map);
+        let documents: Documents = nodes.into_iter().chain(beside).map(Arc::new).collect();
         id.into_iter().for_each(|id| self.cache.insert(id, &documents, blob.bytes.len()));
         Ok(documents)
     }
@@ -356,6 +366,15 @@ fn digest(bytes: &[u8]) -> ContentId {
     let mut id = [0; 20];
     id.copy_from_slice(&Sha256::digest(bytes)[..20]);
     ContentId(id)
+}
+
+/// The documents of a file with keys that are there twice. kustomize bears it in annotations, which it writes anew.
+fn with_doubles(bytes: &[u8]) -> Option<Vec<Node>> {
+    let mut nodes = yaml::parse_patch(bytes, &yaml::Limits::default()).ok()?;
+    for metadata in nodes.iter_mut().filter_map(|node| node.get_mut("metadata")) {
+        edit::join(metadata, "annotations");
+    }
+    nodes.iter().all(|node| edit::double_key(node).is_none()).then_some(nodes)
 }
 
 #[cfg(test)]

@@ -62,10 +62,17 @@ impl AddValue {
             return step.set(object);
         }
         let mut node = object.body_mut();
-        let path = split_path(&target.field_path, '/');
+        let path: Vec<String> = split_path(&target.field_path, '/').iter().map(|key| key.trim().to_owned()).collect();
         let (last, above) = path.split_last().ok_or("a target needs a `fieldPath`")?;
         for key in above {
+            if edit::is_null(node) {
+                return Ok(());
+            }
             node = edit::ensure(node, key, Node::map).ok_or_else(|| format!("there is no map that could have the key `{key}`"))?;
+        }
+        // Below a null kustomize adds it where nobody sees it.
+        if edit::is_null(node) {
+            return Ok(());
         }
         let node =
             edit::ensure(node, last, || Node::plain("")).ok_or_else(|| format!("there is no map that could have the key `{last}`"))?;

@@ -16,13 +16,15 @@ mod texts;
 mod timestamp;
 
 pub use emit::emit;
+pub(crate) use emit::is_printed_plain;
 pub use error::Error;
 pub use json::go_json;
 pub use node::{Entry, Mark, Node, Style, Text, Value};
 pub(crate) use number::float_text;
+pub(crate) use parse::parse_patch;
 pub use parse::{Limits, parse, parse_config, shown_line};
-pub(crate) use scalar::UNTAGGED;
 pub use scalar::{Dialect, Scalar};
+pub(crate) use scalar::{FLOW_NULL, UNTAGGED};
 
 /// How deep a tree may be to be written. The parser allows less; patches may put trees into trees.
 const MAX_DEPTH: usize = 1000;

@@ -40,7 +40,8 @@ pub(crate) fn compare(theirs: &Outcome, ours: &Outcome) -> Likeness {
     }
 }
 
-fn documents(text: &str) -> Option<Vec<Value>> {
+/// The documents of what is printed, by meaning.
+pub(crate) fn documents(text: &str) -> Option<Vec<Value>> {
     serde_yaml::Deserializer::from_str(text).map(|document| serde::Deserialize::deserialize(document).ok()).collect()
 }
 

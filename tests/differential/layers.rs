@@ -49,7 +49,7 @@ impl Known {
 
 /// The tree of a seed.
 pub(crate) fn tree(seed: u64) -> Tree {
-    let mut writer = Writer { random: Random::new(seed), tree: Tree::default(), next: 0 };
+    let mut writer = Writer { random: Random::new(seed), tree: Tree::default(), next: 0, done: Vec::new() };
     let depth = writer.random.below(3);
     let root = writer.layer(depth, true, &[]).0;
     let (legacy, unrestricted) = (writer.random.chance(30), writer.random.chance(10));
@@ -63,6 +63,8 @@ pub(crate) struct Writer {
     pub(crate) random: Random,
     tree: Tree,
     next: usize,
+    /// Layers that are written, to be taken a second time.
+    done: Vec<(String, Vec<Known>)>,
 }
 
 /// A kustomization while it is written.
@@ -112,7 +114,23 @@ impl Writer {
         self.resources(&mut layer, depth);
         self.components(&mut layer, depth);
         self.fields(&mut layer, is_root);
-        self.write(layer)
+        self.about(&mut layer);
+        let done = self.write(layer);
+        self.done.push(done.clone());
+        done
+    }
+
+    /// What a kustomization says of itself.
+    fn about(&mut self, layer: &mut Layer) {
+        for (field, value) in [
+            ("apiVersion", json!("kustomize.config.k8s.io/v1beta1")),
+            ("kind", json!("Kustomization")),
+            ("metadata", json!({"name": "layer", "annotations": {"config.kubernetes.io/local-config": "true"}})),
+        ] {
+            if self.random.chance(8) {
+                layer.put(field, value);
+            }
+        }
     }
 
     fn write(&mut self, mut layer: Layer) -> (String, Vec<Known>) {
@@ -135,6 +153,12 @@ impl Writer {
             let field = if self.random.chance(6) { "bases" } else { "resources" };
             layer.add(field, json!(format!("../{directory}")));
         }
+        if self.random.chance(3)
+            && let Some((directory, known)) = self.random.choose(&self.done).cloned()
+        {
+            layer.known.extend(known);
+            layer.add("resources", json!(format!("../{directory}")));
+        }
         for _ in 0..self.random.between(usize::from(depth == 0), 2) {
             let mut objects: Vec<Value> = Vec::new();
             for _ in 0..self.random.between(1, 3) {
@@ -142,8 +166,8 @@ impl Writer {
                 layer.known.push(Known { name: name_of(&object), object: object.clone() });
                 objects.push(object);
             }
-            if self.random.chance(4) {
-                objects = vec![json!({"apiVersion": "v1", "kind": "List", "items": objects})];
+            if self.random.chance(5) {
+                objects = self.in_list(objects);
             }
             let mut content = documents(&mut self.random, &objects);
             if self.random.chance(8) {
@@ -152,6 +176,22 @@ impl Writer {
             let file = self.file(layer, "r", content);
             layer.add("resources", json!(file));
         }
+    }
+
+    /// The objects as a list, or some of them.
+    fn in_list(&mut self, mut objects: Vec<Value>) -> Vec<Value> {
+        let kind = self.random.pick(&["List", "List", "ConfigMapList", "DeploymentList", "ThingList"]);
+        let rest = if self.random.chance(30) { objects.split_off(objects.len() / 2) } else { Vec::new() };
+        match self.random.below(10) {
+            0 => objects.push(json!({"apiVersion": "v1", "kind": "List", "items": []})),
+            1 => objects = vec![json!({"apiVersion": "v1", "kind": "List", "items": objects})],
+            _ => {}
+        }
+        let mut list = json!({"apiVersion": "v1", "kind": kind, "items": objects});
+        if self.random.chance(20) {
+            list["metadata"] = json!({"resourceVersion": "", "name": "listed"});
+        }
+        [vec![list], rest].concat()
     }
 
     /// A document with what no value tells: anchors, blocks, comments.
@@ -185,6 +225,7 @@ impl Writer {
         if self.random.chance(40) {
             self.resources(&mut component, depth.min(1));
         }
+        self.components(&mut component, depth.saturating_sub(1));
         self.fields(&mut component, false);
         if component.fields.len() == 2 {
             self.annotations(&mut component);
@@ -228,19 +269,32 @@ impl Writer {
             steps::openapi(self, layer);
         }
         if is_root && self.random.chance(10) {
-            let order = self.random.pick(&["fifo", "legacy"]);
-            layer.put("sortOptions", json!({"order": order}));
-            if order == "legacy" && self.random.chance(40) {
-                let kinds = json!({"orderFirst": ["Thing", "Service"], "orderLast": ["ConfigMap", "Namespace"]});
-                layer.put("sortOptions", json!({"order": order, "legacySortOptions": kinds}));
-            }
+            self.sort_options(layer);
         }
+    }
+
+    fn sort_options(&mut self, layer: &mut Layer) {
+        let order = self.random.pick(&["fifo", "legacy", "legacy"]);
+        let mut options = json!({"order": order});
+        let kinds = ["Thing", "Service", "ConfigMap", "Namespace", "Deployment", "Secret", "Nothing"];
+        let mut some = || json!((0..self.random.below(4)).map(|_| self.random.pick(&kinds)).collect::<Vec<&str>>());
+        if order == "legacy" {
+            options["legacySortOptions"] = json!({"orderFirst": some(), "orderLast": some()});
+        }
+        if self.random.chance(30)
+            && let Some(map) = options.as_object_mut()
+        {
+            map.remove("legacySortOptions");
+        }
+        layer.put("sortOptions", options);
     }
 
     fn options(&mut self, layer: &mut Layer) {
         let wanted = self.random.pick(&["originAnnotations", "transformerAnnotations", "managedByLabel"]);
         let also = self.random.pick(&["originAnnotations", "transformerAnnotations", "unknown"]);
-        layer.put("buildMetadata", if self.random.chance(70) { json!([wanted]) } else { json!([wanted, also]) });
+        let all = json!(["managedByLabel", "originAnnotations", "transformerAnnotations"]);
+        let some = if self.random.chance(70) { json!([wanted]) } else { json!([wanted, also]) };
+        layer.put("buildMetadata", if self.random.chance(20) { all } else { some });
     }
 
     fn namespace(&mut self, layer: &mut Layer) {
@@ -346,16 +400,46 @@ impl Writer {
     fn sources(&mut self, layer: &Layer, generator: &mut Map<String, Value>) {
         if self.random.chance(70) {
             let value = self.random.pick(&["v", "1", "\"quoted\"", "a=b", "", "$(VAR)", "first\nsecond\n", " x ", "yes", "é"]);
-            generator.insert("literals".to_owned(), json!([format!("{}={value}", self.random.pick(&["k", "l", "m.n"]))]));
+            let mut literals = vec![format!("{}={value}", self.random.pick(&["k", "l", "m.n"]))];
+            if self.random.chance(20) {
+                let more = ["x='single'", "x=\"a", "x=", "x=null", "x=0644", "x=2001-01-01", "x=\\n", "x=\u{1f600}", "x=a: b", "x=- y"];
+                literals.push(self.random.pick(&more).to_owned());
+            }
+            generator.insert("literals".to_owned(), json!(literals));
         }
         if self.random.chance(30) {
-            let content = self.random.pick(&["a: 1\n", "one\ntwo", "", "x \ny\n", "\u{feff}bom\n", "tab\there\n", "a\r\nb\r\n", "{}\n"]);
+            let content = self.random.pick(&[
+                "a: 1\n",
+                "one\ntwo",
+                "",
+                "x \ny\n",
+                "\u{feff}bom\n",
+                "tab\there\n",
+                "a\r\nb\r\n",
+                "{}\n",
+                "\n\nfirst\n",
+                "  lead\nmore\n",
+                "end\n\n\n",
+                "\u{7f}\n",
+                "a\u{85}b\u{2028}c\n",
+                "a very long line of words that must be folded somewhere near the eightieth column, or perhaps not at all\nshort\n",
+                "#!/bin/sh\necho \"$(VAR)\" 'x' \\\n\ty\n",
+            ]);
             let file = self.file(layer, "data", content.to_owned());
             let entry = if self.random.chance(50) { file } else { format!("name={file}") };
             generator.insert("files".to_owned(), json!([entry]));
         }
         if self.random.chance(20) {
-            let content = self.random.pick(&["A=1\nB=two words \n", "# no\n\n C=\"x\"\n", "D\nE=\n", "F=a=b\n"]);
+            let content = self.random.pick(&[
+                "A=1\nB=two words \n",
+                "# no\n\n C=\"x\"\n",
+                "D\nE=\n",
+                "F=a=b\n",
+                "export G=1\n",
+                "H = i\n",
+                "\u{feff}I=1\r\nJ='2'\r\n",
+                "K=\t1\n\tL=2",
+            ]);
             let file = self.file(layer, "env", content.to_owned());
             let (field, value) = if self.random.chance(20) { ("env", json!(file)) } else { ("envs", json!([file])) };
             generator.insert(field.to_owned(), value);

@@ -68,6 +68,17 @@ const SCALARS: [&str; 45] = [
     "\"a very long line of words that must be folded somewhere near the eightieth column, or not at all\"",
 ];
 
+/// Texts that replacements can go into.
+const STRUCTURED: [&str; 7] = [
+    "a: 1\nb: {c: [x, y]}\n",
+    "# first\na: \"1\" # behind\nb:\n  c:\n    - x\n    - name: n\n      value: 5\n",
+    "{\"a\": {\"b\": \"c\"}, \"n\": 1}",
+    "{\n  \"a\": {\"b\": [1, 2]},\n  \"n\": null\n}\n",
+    "b: 'it''s'\na: |\n  text\n  more\nc: >-\n  folded\n  text\n",
+    "a: yes\n---\nb: 2\n",
+    "a=1\nb: [unclosed\n",
+];
+
 /// Data of ConfigMaps in all the ways in which text can be written.
 pub(crate) const BY_HAND: [&str; 12] = [
     "data: &all\n  k: &one x\n  l: *one\nmore: {<<: *all, k: y}\n",
@@ -308,7 +319,11 @@ fn rules(random: &mut Random) -> Value {
 
 fn data(random: &mut Random) -> Value {
     let mut map = Map::new();
-    put(&mut map, "data", entries(random, &["k", "l", "conf.yaml"], scalar));
+    let mut data = entries(random, &["k", "l", "conf.yaml"], scalar);
+    if random.chance(20) {
+        data["app.yaml"] = json!(random.pick(&STRUCTURED));
+    }
+    put(&mut map, "data", data);
     if random.chance(10) {
         put(&mut map, "immutable", json!(true));
     }
@@ -358,10 +373,42 @@ fn webhook(random: &mut Random) -> Value {
     json!({"webhooks": [{"name": "a.example.com", "clientConfig": {"service": service}}, {"name": "b.example.com", "sideEffects": "None"}]})
 }
 
+fn old_ingress(random: &mut Random) -> Value {
+    let backend = json!({"serviceName": random.pick(&NAMES), "servicePort": scalar(random)});
+    json!({"spec": {"backend": backend, "rules": [{"http": {"paths": [{"backend": {"serviceName": random.pick(&NAMES)}}]}}]}})
+}
+
+/// A definition as generators of them write it: deep, with long descriptions and schemas that look like objects.
+fn definition(random: &mut Random) -> Value {
+    let long = "Description of a field that is so long that it is folded: it goes on and on, with \"quotes\" and a colon.\nAnd a line.";
+    let schema = json!({
+        "type": "object",
+        "description": long,
+        "required": ["spec"],
+        "properties": {
+            "metadata": {"type": "object"},
+            "spec": {"properties": {
+                "containers": {"items": {"properties": {"image": {"default": "nginx", "type": "string"}}}},
+                "port": {"x-kubernetes-int-or-string": true, "default": scalar(random)},
+                "$ref": {"enum": ["y", "n", 1, scalar(random)]},
+            }},
+        },
+    });
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+    let service = json!({"name": random.pick(&NAMES), "namespace": random.pick(&NAMESPACES)});
+    json!({"spec": {
+        "group": "example.com",
+        "names": {"kind": "Thing", "plural": "things"},
+        "scope": random.pick(&["Namespaced", "Cluster"]),
+        "versions": [version],
+        "conversion": {"strategy": "Webhook", "webhook": {"clientConfig": {"service": service}}},
+    }})
+}
+
 type Body = fn(&mut Random) -> Value;
 
 /// API version, kind, whether it is in a namespace, and what it has besides its metadata.
-const KINDS: [(&str, &str, bool, Body); 32] = [
+const KINDS: [(&str, &str, bool, Body); 43] = [
     ("apps/v1", "Deployment", true, |random| json!({"spec": workload(random, "Deployment")})),
     ("apps/v1", "Deployment", true, |random| json!({"spec": workload(random, "Deployment")})),
     ("apps/v1", "StatefulSet", true, |random| json!({"spec": workload(random, "StatefulSet")})),
@@ -432,6 +479,27 @@ const KINDS: [(&str, &str, bool, Body); 32] = [
         |random| json!({"spec": {"group": "example.com", "names": {"kind": "Thing"}, "x": container(random)}}),
     ),
     ("scheduling.k8s.io/v1", "PriorityClass", false, |_| json!({"value": 1000})),
+    (
+        "v1",
+        "ReplicationController",
+        true,
+        |random| json!({"spec": {"selector": labels(random), "replicas": 1, "template": template(random)}}),
+    ),
+    ("v1", "PodTemplate", true, |random| json!({"template": template(random)})),
+    ("networking.k8s.io/v1beta1", "Ingress", true, old_ingress),
+    ("networking.k8s.io/v1", "IngressClass", false, |_| json!({"spec": {"controller": "x"}})),
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", false, webhook),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", false, |_| json!({"spec": {"failurePolicy": "Fail"}})),
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding",
+        false,
+        |random| json!({"spec": {"policyName": random.pick(&NAMES)}}),
+    ),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", false, definition),
+    ("batch/v1", "Job", true, |random| json!({"spec": {"selector": selector(random), "template": template(random)}})),
+    ("v1", "Endpoints", true, |_| json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]})),
+    ("v1", "Node", false, |random| json!({"spec": {"podCIDRs": ["10.0.0.0/24", "fd00::/64"], "taints": [{"key": random.pick(&NAMES)}]}})),
     ("example.com/v1", "Thing", true, custom),
     ("example.com/v1alpha1", "Thing", true, custom),
 ];

@@ -66,6 +66,11 @@ fn replacement_target(writer: &mut Writer, layer: &Layer) -> Value {
             ["metadata.labels.new", "spec.a.b.c", "spec.list.5.x", "spec.list.[name=z].v", "metadata.annotations.[x.y/z]", "data.k"];
         paths[0] = (*writer.random.pick(&extra)).to_owned();
     }
+    if writer.random.chance(if matches!(to.kind(), "Thing" | "ConfigMap") { 30 } else { 0 }) {
+        let inside = ["a", "a.b", "b.c", "b.c.0", "n", "new", "b.c.[name=n].value", "c"];
+        let text = if to.kind() == "Thing" { writer.random.pick(&["spec.text", "spec.json"]) } else { "data.app\\.yaml" };
+        paths[0] = format!("{text}.{}", writer.random.pick(&inside));
+    }
     if writer.random.chance(6) {
         paths.clear();
     }
@@ -150,8 +155,19 @@ pub(crate) fn configurations(writer: &mut Writer, layer: &mut Layer) {
         }
     }
     if writer.random.chance(50) {
-        let kind = writer.random.pick(&["ConfigMap", "Secret", "Thing", "Deployment", "Service"]);
-        additions.insert("nameReference".to_owned(), json!([{"kind": kind, "fieldSpecs": [field_spec(&mut writer.random)]}]));
+        let mut references = Vec::new();
+        for _ in 0..writer.random.between(1, 2) {
+            let kind = writer.random.pick(&["ConfigMap", "Secret", "Thing", "Deployment", "Service"]);
+            let mut reference = json!({"kind": kind, "fieldSpecs": [field_spec(&mut writer.random)]});
+            if writer.random.chance(20) {
+                reference["version"] = json!("v1");
+            }
+            references.push(reference);
+        }
+        additions.insert("nameReference".to_owned(), json!(references));
+    }
+    if writer.random.chance(15) {
+        additions.insert("varReference".to_owned(), json!([field_spec(&mut writer.random)]));
     }
     let content = document(&mut writer.random, &Value::Object(additions));
     let file = writer.file(layer, "k", content);
@@ -257,13 +273,21 @@ pub(crate) fn crds(writer: &mut Writer, layer: &mut Layer) {
         "x-kubernetes-object-ref-api-version": "v1",
         "x-kubernetes-object-ref-kind": "ConfigMap",
     });
+    let properties = match writer.random.below(4) {
+        0 => json!({"ref": {"$ref": "example.com/v1.ThingRef"}, "map": {"x-kubernetes-annotation": ""}}),
+        1 => json!({"ref": {"x-kubernetes-object-ref-kind": "Secret", "x-kubernetes-object-ref-api-version": "v1"}}),
+        2 => json!({"map": {"x-kubernetes-label-selector": ""}, "ref": reference, "text": {"x-kubernetes-identity": ""}}),
+        _ => json!({"ref": reference}),
+    };
     let definitions = json!({
         "example.com/v1.Thing": {"Schema": {
             "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "spec": {"$ref": "example.com/v1.ThingSpec"}},
         }},
-        "example.com/v1.ThingSpec": {"Schema": {"properties": {"ref": reference}}},
+        "example.com/v1.ThingSpec": {"Schema": {"properties": properties}},
+        "example.com/v1.ThingRef": {"Schema": {"properties": {"name": reference}}},
     });
-    let file = writer.file(layer, "crd", definitions.to_string());
+    let content = if writer.random.chance(30) { document(&mut writer.random, &definitions) } else { definitions.to_string() };
+    let file = writer.file(layer, "crd", content);
     layer.add("crds", json!(file));
 }
 

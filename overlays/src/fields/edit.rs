@@ -2,6 +2,8 @@
 //!
 //! It must not know which fields exist in Kubernetes.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::yaml::{self, Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Value};
 
 /// Whether a resource's node is null: `null`, `~`, or nothing at all.
@@ -15,6 +17,26 @@ pub(crate) fn is_null(node: &Node) -> bool {
 
 fn is_null_tag(tag: &str) -> bool {
     matches!(tag, "!!null" | "tag:yaml.org,2002:null")
+}
+
+/// Whether a tag was written out by a user.
+pub(crate) fn is_tagged(tag: Option<&str>) -> bool {
+    tag.is_some_and(|tag| tag.starts_with("tag:"))
+}
+
+/// The tag of a string that is written out.
+pub(crate) const STRING_TAG: &str = "tag:yaml.org,2002:str";
+
+/// The tag of a scalar's type, in the long form of what is written out.
+pub(crate) fn type_tag(node: &Node) -> &'static str {
+    match node.resolve(Dialect::Resource) {
+        Ok(Scalar::Null) => "tag:yaml.org,2002:null",
+        Ok(Scalar::Bool(_)) => "tag:yaml.org,2002:bool",
+        Ok(Scalar::Int(_)) => "tag:yaml.org,2002:int",
+        Ok(Scalar::Float(_)) => "tag:yaml.org,2002:float",
+        Ok(Scalar::Timestamp(_)) => "tag:yaml.org,2002:timestamp",
+        Ok(Scalar::Str(_)) | Err(_) => STRING_TAG,
+    }
 }
 
 /// Whether a node holds nothing: null, an empty map or an empty list.
@@ -54,7 +76,7 @@ pub(crate) fn reads_otherwise(text: &Text) -> bool {
 
 /// A string as steps write it. Where it reads as one anyway it has no quotes but a tag, so that a patch may put a number in its place.
 pub(crate) fn written_at(text: &Text, mark: Mark) -> Node {
-    let is_plain = !text.is_empty() && !text.contains('\n') && !reads_otherwise(text);
+    let is_plain = !text.contains('\n') && !reads_otherwise(text);
     let (style, tag) = if is_plain { (Style::Plain, Some("!!str".into())) } else { (Style::Quoted, None) };
     Node { value: Value::Scalar(text.clone(), style, tag), mark }
 }
@@ -88,8 +110,8 @@ pub(crate) fn is_untagged(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(_, Style::Plain, Some(tag)) if **tag == *UNTAGGED)
 }
 
-/// What becomes of a node that kustomize reads into Go's values and writes again, as it does with the items of a list of objects:
-/// numbers, dates and nulls in the one spelling that Go has for them, and quotes only where they are needed.
+/// What becomes of a node that kustomize reads into Go's values and writes as JSON, as it does with the items of a list of objects:
+/// numbers, dates and nulls in the one spelling that Go has for them, and strings in quotes.
 pub(crate) fn restated(node: &Node) -> Node {
     let value = match &node.value {
         Value::List(items) => Value::List(items.iter().map(restated).collect()),
@@ -102,8 +124,10 @@ pub(crate) fn restated(node: &Node) -> Node {
                 Ok(Scalar::Int(value)) => value.to_string(),
                 Ok(Scalar::Float(value)) if value.is_finite() => yaml::float_text(value),
                 Ok(Scalar::Bool(value)) => value.to_string(),
-                Ok(Scalar::Timestamp(text)) => text,
-                Ok(Scalar::Str(text)) => return written_at(&text.as_ref().into(), node.mark),
+                Ok(Scalar::Timestamp(text)) => return string_at(&text, node.mark),
+                // A folded block is not printed in between.
+                Ok(Scalar::Str(_)) if matches!(node.value, Value::Scalar(_, Style::Folded, _)) => return string_at(text, node.mark),
+                Ok(Scalar::Str(text)) => return string_at(text.as_ref(), node.mark),
                 _ => return Node { value: Value::Scalar(text.clone(), Style::Plain, None), mark: node.mark },
             };
             Value::Scalar(plain.into(), Style::Plain, None)
@@ -170,6 +194,7 @@ pub(crate) fn texts(node: Option<&Node>) -> impl Iterator<Item = (&str, &str)> {
 /// This is what becomes of labels and annotations as soon as kustomize touches them.
 pub(crate) fn restate_strings(parent: &mut Node, key: &str) {
     let Some(map) = parent.get_mut(key) else { return };
+    keep_last(map);
     if map.entries().is_empty() {
         remove(parent, key);
         return;
@@ -180,6 +205,65 @@ pub(crate) fn restate_strings(parent: &mut Node, key: &str) {
             entry.value = string_at(&text, entry.value.mark);
         }
     }
+}
+
+/// Of keys that are there twice, as patches may have them, keeps the last.
+pub(crate) fn keep_last(map: &mut Node) {
+    if second(map).is_none() {
+        return;
+    }
+    let Value::Map(entries) = &mut map.value else { return };
+    let mut places: HashMap<Option<Text>, usize> = HashMap::new();
+    let mut kept: Vec<Entry> = Vec::new();
+    for entry in entries.drain(..) {
+        match places.get(&entry.key.text().cloned()).and_then(|at| kept.get_mut(*at)) {
+            Some(before) => *before = entry,
+            None => {
+                places.insert(entry.key.text().cloned(), kept.len());
+                kept.push(entry);
+            }
+        }
+    }
+    *entries = kept;
+}
+
+/// Joins what is there under one key of a map more than once, the last of each key of its own; null adds nothing.
+pub(crate) fn join(map: &mut Node, key: &str) {
+    let Value::Map(entries) = &mut map.value else { return };
+    let (found, others): (Vec<Entry>, Vec<Entry>) = entries.drain(..).partition(|entry| is_key(entry, key));
+    *entries = others;
+    let mut found = found.into_iter();
+    let Some(mut joined) = found.next() else { return };
+    for entry in found {
+        match (&mut joined.value.value, entry.value) {
+            (_, value) if is_null(&value) => {}
+            (Value::Map(entries), Node { value: Value::Map(more), .. }) => entries.extend(more),
+            (_, value) => joined.value = value,
+        }
+    }
+    keep_last(&mut joined.value);
+    entries.push(joined);
+}
+
+/// Below so many entries comparing each with each is cheaper than a set.
+const FEW: usize = 12;
+
+/// The first key of a map that was there before.
+fn second(map: &Node) -> Option<&Node> {
+    let entries = map.entries();
+    if entries.len() <= FEW {
+        let was_there = |at: usize, key: &Node| entries.iter().take(at).any(|before| before.key.text() == key.text());
+        return entries.iter().enumerate().map(|(at, entry)| (at, &entry.key)).find(|(at, key)| was_there(*at, key)).map(|(_, key)| key);
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    entries.iter().map(|entry| &entry.key).find(|key| !seen.insert(key.text()))
+}
+
+/// A key below a node that is there twice in its map.
+pub(crate) fn double_key(node: &Node) -> Option<&Node> {
+    second(node)
+        .or_else(|| node.items().iter().find_map(double_key))
+        .or_else(|| node.entries().iter().find_map(|entry| double_key(&entry.value)))
 }
 
 /// Changes all marks of a node.

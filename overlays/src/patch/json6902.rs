@@ -14,6 +14,8 @@ pub(crate) enum Operation {
     Move(Pointer, Pointer),
     Copy(Pointer, Pointer),
     Test(Pointer, Node),
+    /// One that there is not, which only tells where it is to be applied.
+    Unknown(String),
 }
 
 /// The steps of a JSON pointer, and its text.
@@ -35,13 +37,26 @@ impl Pointer {
 }
 
 impl Operation {
+    /// Whether it may change what identifies the object.
+    pub(crate) fn may_rename(&self) -> bool {
+        let is_identity = |path: &Pointer| {
+            let text = path.text.as_str();
+            matches!(text, "" | "/kind" | "/apiVersion" | "/metadata") || text.starts_with("/metadata/name")
+        };
+        match self {
+            Self::Add(path, _) | Self::Remove(path) | Self::Replace(path, _) | Self::Copy(_, path) => is_identity(path),
+            Self::Move(from, to) => is_identity(from) || is_identity(to),
+            Self::Test(..) | Self::Unknown(_) => false,
+        }
+    }
+
     /// Whether it takes all annotations of the object away, or puts others in their place.
     pub(crate) fn takes_annotations(&self) -> bool {
         let is_above = |path: &Pointer| matches!(path.text.as_str(), "/metadata" | "/metadata/annotations");
         match self {
             Self::Add(path, _) | Self::Remove(path) | Self::Replace(path, _) | Self::Copy(_, path) => is_above(path),
             Self::Move(from, to) => is_above(from) || is_above(to),
-            Self::Test(..) => false,
+            Self::Test(..) | Self::Unknown(_) => false,
         }
     }
 }
@@ -77,7 +92,7 @@ fn operation(item: &Node) -> Result<Operation, String> {
         "move" => Ok(Operation::Move(from()?, path)),
         "copy" => Ok(Operation::Copy(from()?, path)),
         "test" => Ok(Operation::Test(path, value()?)),
-        other => Err(format!("`{other}` is no operation of a JSON patch")),
+        other => Ok(Operation::Unknown(other.to_owned())),
     }
 }
 
@@ -130,6 +145,7 @@ pub(crate) fn apply(object: &mut Node, operations: &[Operation]) -> Result<(), S
                 edit::check_growth(object)?;
             }
             Operation::Test(path, value) => test(object, path, value)?,
+            Operation::Unknown(name) => return Err(format!("`{name}` is no operation of a JSON patch")),
         }
     }
     through_json(object);
@@ -248,13 +264,7 @@ fn test(object: &Node, path: &Pointer, value: &Node) -> Result<(), String> {
 
 /// Whether a string needs no quotes, so that what a later patch puts in its place needs none either.
 fn is_written_plain(text: &str) -> bool {
-    let has_no_meaning = |c: char| c.is_ascii_alphanumeric() || "-_./$()=@+:".contains(c);
-    let is_string = |dialect| matches!(Node::plain(text).resolve(dialect), Ok(Scalar::Str(_)));
-    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '$')
-        && text.chars().all(has_no_meaning)
-        && !text.ends_with(':')
-        && is_string(Dialect::Resource)
-        && is_string(Dialect::Config)
+    yaml::is_printed_plain(text) && matches!(Node::plain(text).resolve(Dialect::Resource), Ok(Scalar::Str(_)))
 }
 
 /// kustomize sends the whole object through JSON with 64-bit floats: a scalar keeps its type and value, not how it was written, and

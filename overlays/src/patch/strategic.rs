@@ -5,7 +5,7 @@
 //! kyaml walks pairs of nodes. Where only the patch has a part, that part becomes both sides of the pair, which is why nulls and
 //! directives below it are obeyed too.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 use super::shape::{Schema, Schemas};
 use crate::fields::edit;
@@ -167,8 +167,16 @@ impl<'a> Merger<'a> {
 
     fn both(&self, object: Node, patch: Node, schema: Option<Schema<'a>>) -> Result<Node, String> {
         let Value::Map(additions) = patch.value else { return Ok(object) };
-        let places: HashMap<Text, usize> = additions.iter().enumerate().map(|(at, entry)| (key_text(entry).into(), at)).collect();
-        let mut additions: Vec<Option<Entry>> = additions.into_iter().map(Some).collect();
+        let mut places: HashMap<Text, usize> = HashMap::with_capacity(additions.len());
+        // Of a key that is there twice the first counts.
+        let is_first = |(at, entry): (usize, Entry)| match places.entry(key_text(&entry).into()) {
+            hash_map::Entry::Occupied(_) => None,
+            hash_map::Entry::Vacant(place) => {
+                place.insert(at);
+                Some(entry)
+            }
+        };
+        let mut additions: Vec<Option<Entry>> = additions.into_iter().enumerate().map(is_first).collect();
         let mut merged = self.entries(object, schema, |entry, value| {
             let at = entry.key.text().and_then(|key| places.get(key));
             let addition = at.and_then(|at| additions.get_mut(*at)).and_then(Option::take);
@@ -242,9 +250,9 @@ fn quote_what_reads_otherwise(value: &mut Node) {
     let Value::Scalar(text, style @ Style::Plain, tag) = &mut value.value else { return };
     let is_written = tag.as_deref() == Some(UNTAGGED);
     let is_string = |node: Node, dialect| matches!(node.resolve(dialect), Ok(Scalar::Str(_)));
-    let is_text = is_written || tag.is_some() || is_string(Node::plain(text.clone()), Dialect::Resource);
-    let is_other_tag = !is_written && tag.as_deref().is_some_and(|tag| !matches!(tag, "!!str" | "tag:yaml.org,2002:str"));
-    if is_text && !is_other_tag && edit::reads_otherwise(text) {
+    let is_text = is_written || tag.as_deref() == Some("!!str") || is_string(Node::plain(text.clone()), Dialect::Resource);
+    // A tag that is written out says enough.
+    if is_text && !edit::is_tagged(tag.as_deref()) && edit::reads_otherwise(text) {
         (*style, *tag) = (Style::Quoted, None);
     }
 }
@@ -279,12 +287,18 @@ fn scalars(pair: Pair) -> Option<Node> {
 
 /// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
 fn styled(mut patch: Node, object: &Node) -> Node {
-    if let (Value::Scalar(text, style, tag), Value::Scalar(_, before, _)) = (&mut patch.value, &object.value) {
+    let type_tag = edit::type_tag(&patch);
+    let is_tagged = matches!(&patch.value, Value::Scalar(_, _, Some(tag)) if edit::is_tagged(Some(tag)));
+    if let (Value::Scalar(_, style, tag), Value::Scalar(_, before, tag_before)) = (&mut patch.value, &object.value) {
         match (*before, *style) {
+            // The tag of the patch's value is written out as the object's was.
+            (Style::Plain, _) if edit::is_tagged(tag_before.as_deref()) => (*style, *tag) = (Style::Plain, Some(type_tag.into())),
+            // The tag stays, but is not written out.
+            (Style::Plain, _) if is_tagged && type_tag == edit::STRING_TAG => (*style, *tag) = (Style::Plain, Some("!!str".into())),
+            (Style::Plain, _) if is_tagged => *style = Style::Plain,
             (Style::Plain, Style::Plain) => {}
             // Without quotes the tag still says that it is a string.
-            (Style::Plain, _) if !text.contains('\n') => (*style, *tag) = (Style::Plain, Some("!!str".into())),
-            (Style::Plain, _) => *style = Style::Quoted,
+            (Style::Plain, _) => (*style, *tag) = (Style::Plain, Some("!!str".into())),
             // Quotes are all that is left of a tag.
             (before, _) => (*style, *tag) = (before, None),
         }
@@ -377,8 +391,14 @@ impl Lists {
     fn merge_scalars(self) -> Node {
         let patch = if let Patch::Own(items) = self.patch { items } else { Vec::new() };
         let mut seen = HashSet::new();
-        let is_new = |item: &Node| item.text().is_none_or(|text| seen.insert(text.clone()));
-        let items = patch.into_iter().chain(self.object).filter(is_new).collect();
+        let mut is_new = |item: &Node| !edit::is_null(item) && item.text().is_none_or(|text| seen.insert(text.clone()));
+        let mut items: Vec<Node> = patch.into_iter().chain(self.object).filter(|item| is_new(item)).collect();
+        // Each is set anew, and forgets its type.
+        for item in &mut items {
+            if let Value::Scalar(_, _, tag) = &mut item.value {
+                *tag = Some(UNTAGGED.into());
+            }
+        }
         Node { value: Value::List(items), mark: self.mark }
     }
 }

@@ -232,14 +232,11 @@ impl Build<'_> {
         let Some(first) = layer.kustomization.validators.first() else { return Ok(()) };
         let json = |objects: &Objects| objects.list().iter().map(|object| object.to_json().ok()).collect::<Vec<_>>();
         let before = json(&into.objects);
-        let notes: Vec<_> =
-            into.objects.list().iter().map(|object| (object.history.made.clone(), object.history.changed.clone())).collect();
-        self.run_transformers(layer, above, &layer.kustomization.validators, into)?;
         // What only looks leaves no note.
-        for (object, (made, changed)) in into.objects.list_mut().iter_mut().zip(notes) {
-            object.history.made = made;
-            object.history.changed = changed;
-        }
+        let noted_from = self.noted_from.take();
+        let outcome = self.run_transformers(layer, above, &layer.kustomization.validators, into);
+        self.noted_from = noted_from;
+        outcome?;
         if json(&into.objects) == before {
             return Ok(());
         }

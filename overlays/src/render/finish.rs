@@ -90,7 +90,10 @@ impl Build<'_> {
         self.watch_all(&mut objects, || watch::unasked("reference to a renamed object"));
         vars.resolve(&mut objects, &config.var_references)?;
         self.watch_all(&mut objects, || watch::unasked("vars"));
-        objects.retain(|object| object.annotation(LOCAL).is_none_or(|value| value == "false"));
+        if objects.iter().any(is_local) {
+            check(&objects)?;
+            objects.retain(|object| !is_local(object));
+        }
         check(&objects)?;
         sort(&mut objects, sorting, options.order).map_err(|message| Error::new(Stage::Layer, message))?;
         let files = self.source.files();
@@ -101,6 +104,10 @@ impl Build<'_> {
         self.watch_all(&mut objects, || watch::unasked("kustomize's own annotations"));
         Ok(objects)
     }
+}
+
+fn is_local(object: &Object) -> bool {
+    object.annotation(LOCAL).is_some_and(|value| value != "false")
 }
 
 /// Whether the outcome is a set of objects at all: patches and replacements may do anything.

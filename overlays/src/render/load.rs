@@ -172,7 +172,7 @@ pub(super) fn objects(documents: &[Arc<Node>], file: &RepoPath) -> Result<Vec<Ob
     // A `List` that is alone in its file is taken apart by the reader, and its items stay as they are written.
     let kind = |document: &Node| document.get("kind").and_then(Node::text).cloned();
     let mut is_alone =
-        queue.len() == 1 && queue.front().and_then(|list| kind(list)).is_some_and(|kind| matches!(&*kind, "List" | "ResourceList"));
+        documents.len() == 1 && queue.front().and_then(|list| kind(list)).is_some_and(|kind| matches!(&*kind, "List" | "ResourceList"));
     while let Some(document) = queue.pop_front() {
         match items(&document)? {
             Some(items) => {

@@ -80,14 +80,14 @@ impl Build<'_> {
 
     /// The patch documents that a text holds; `None` if it is no such text.
     fn inline_documents(&self, layer: &Layer, text: &Placed<String>) -> Option<Vec<Document>> {
-        let nodes = yaml::parse(text.value.as_bytes(), &yaml::Limits::default()).ok()?;
+        let nodes = yaml::parse_patch(text.value.as_bytes(), &yaml::Limits::default()).ok()?;
         documents(nodes, &layer.place_of(text)).ok()
     }
 
     fn patch_file(&mut self, layer: &Layer, entry: &Placed<String>) -> Result<Vec<Document>, Error> {
         let found = self.source.file(&layer.directory, &entry.value);
         let (path, blob) = found.map_err(|error| self.source.place(error, &layer.file, entry.mark))?;
-        let nodes = yaml::parse(&blob.bytes, &yaml::Limits::default()).map_err(|error| Error::yaml(&path, &error))?;
+        let nodes = yaml::parse_patch(&blob.bytes, &yaml::Limits::default()).map_err(|error| Error::yaml(&path, &error))?;
         let place = Place { number: self.source.number(&path), file: path.clone(), inline: None };
         documents(nodes, &place).map_err(|(problem, mark)| self.source.place(Error::new(Stage::Transform, problem), &path, mark))
     }
@@ -113,7 +113,7 @@ impl Build<'_> {
 
     fn content(&self, bytes: &[u8], place: &Place) -> Result<Content, Error> {
         let limits = yaml::Limits::default();
-        let nodes = yaml::parse(bytes, &limits).map_err(|error| place.yaml_error(&error))?;
+        let nodes = yaml::parse_patch(bytes, &limits).map_err(|error| place.yaml_error(&error))?;
         let is_list = nodes.first().is_some_and(|node| matches!(node.value, Value::List(_)));
         if !is_list {
             let found = documents(nodes, place);

@@ -5,7 +5,7 @@
 
 use libyaml_safer::{Encoding, Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
-use crate::yaml::{Dialect, Node, Scalar, Value};
+use crate::yaml::{Dialect, Node, Scalar, Text, Value};
 
 /// How a part of the text was written.
 struct Part {
@@ -212,7 +212,7 @@ impl Layout {
                 self.end_line(key);
                 self.block(value, part, indent, false)
             }
-            Value::Scalar(text, ..) if text.is_empty() && style(part) == ScalarStyle::Plain => {
+            Value::Scalar(text, _, tag) if text.is_empty() && tag_of(tag).is_none() && style(part) == ScalarStyle::Plain => {
                 self.end_line(key);
                 Some(())
             }
@@ -258,12 +258,16 @@ impl Layout {
     fn scalar(&mut self, node: &Node, part: Option<&Part>, indent: usize, is_inside: bool) {
         let Some(text) = node.text() else { return };
         let tag = match (part.map(|part| &part.shape), &node.value) {
-            (_, Value::Scalar(_, _, Some(tag))) if !matches!(&**tag, "" | "!!str") => Some(tag.to_string()),
+            (_, Value::Scalar(_, _, tag)) if tag_of(tag).is_some() => tag_of(tag).map(ToString::to_string),
             (Some(Shape::Scalar { tag, .. }), _) => tag.clone(),
             _ => None,
         };
         if let Some(tag) = tag {
-            self.out.push_str(&format!("{} ", tag.replace("tag:yaml.org,2002:", "!!")));
+            self.out.push_str(&tag.replace("tag:yaml.org,2002:", "!!"));
+            if text.is_empty() && style(part) == ScalarStyle::Plain {
+                return;
+            }
+            self.out.push(' ');
         }
         let mut style = style(part);
         let is_text = matches!(node.resolve(Dialect::Resource), Ok(Scalar::Str(_)));
@@ -409,6 +413,11 @@ fn style(part: Option<&Part>) -> ScalarStyle {
     }
 }
 
+/// A tag that is written.
+fn tag_of(tag: &Option<Text>) -> Option<&Text> {
+    tag.as_ref().filter(|tag| !matches!(&***tag, "" | "!!str"))
+}
+
 /// How an entry was written.
 fn entry_part<'p>(part: Option<&'p Part>, wanted: &str) -> Option<(&'p Part, &'p Part)> {
     let Some(Shape::Map { entries, .. }) = part.map(|part| &part.shape) else { return None };
@@ -426,7 +435,7 @@ fn may_be_plain(text: &str, is_inside: bool) -> bool {
         c => ",[]{}#&*!|>'\"%@`".contains(c),
     };
     let is_broken = text.contains(": ") || text.contains(" #") || text.ends_with(':') || text.starts_with(' ') || text.ends_with(' ');
-    let is_flow_sign = is_inside && text.contains([',', '?', '[', ']', '{', '}']);
+    let is_flow_sign = is_inside && text.contains([',', '?', ':', '[', ']', '{', '}']);
     !is_sign && !is_broken && !is_flow_sign && !text.contains(['\t', '\r'])
 }
 

@@ -107,7 +107,12 @@ pub(super) fn for_each(
     let Some((text, rest)) = steps.split_first() else {
         return set(node).map(|()| 1);
     };
-    match step(text)? {
+    let step = step(text)?;
+    if edit::is_null(node) && !matches!(step, Step::Key(_)) {
+        // kustomize makes the item inside of the null, where nobody sees it.
+        return for_each(&mut Node::list(), steps, create, set);
+    }
+    match step {
         Step::Every => each(items(node, text)?, rest, create, set),
         Step::Index(at) => {
             let items = items(node, text)?;

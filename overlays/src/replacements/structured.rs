@@ -8,21 +8,23 @@ use crate::yaml::{self, Node, Value};
 
 /// Writes below a scalar. `false`: the path leads through no text that could be read, or not to anything in it.
 ///
+/// # Errors
+/// What `set` returns where the text stays as it is.
 pub(super) fn write(
     body: &mut Node,
     steps: &[String],
     create: Option<&Node>,
     set: &mut dyn FnMut(&mut Node) -> Result<(), String>,
-) -> bool {
-    let Some((at, text)) = text_on_the_way(body, steps) else { return false };
+) -> Result<bool, String> {
+    let Some((at, text)) = text_on_the_way(body, steps) else { return Ok(false) };
     let (above, below) = steps.split_at(at);
-    let Some(changed) = changed(&text, below, create, set) else { return leads_somewhere(&text, below) };
+    let Some(changed) = changed(&text, below, create, set) else { return written_nowhere(&text, below, create, set) };
     let mut write = |node: &mut Node| {
         let mark = node.mark;
         *node = edit::string_at(&changed, mark);
         Ok(())
     };
-    path::for_each(body, above, None, &mut write).is_ok()
+    Ok(path::for_each(body, above, None, &mut write).is_ok())
 }
 
 /// The first scalar on a path that goes on, and how many steps lead to it.
@@ -33,9 +35,18 @@ fn text_on_the_way(body: &Node, steps: &[String]) -> Option<(usize, String)> {
     })
 }
 
-fn leads_somewhere(text: &str, below: &[String]) -> bool {
+/// kustomize tries again with what it reads of the text, and forgets it.
+fn written_nowhere(
+    text: &str,
+    below: &[String],
+    create: Option<&Node>,
+    set: &mut dyn FnMut(&mut Node) -> Result<(), String>,
+) -> Result<bool, String> {
     let document = yaml::parse(text.as_bytes(), &yaml::Limits::default()).ok().and_then(|documents| documents.into_iter().next());
-    document.is_some_and(|document| matches!(path::lookup(&document, below), Ok(Some(_))))
+    match document {
+        Some(mut document) => path::for_each(&mut document, below, create, set).map(|count| count > 0),
+        None => Ok(false),
+    }
 }
 
 fn changed(text: &str, below: &[String], create: Option<&Node>, set: &mut dyn FnMut(&mut Node) -> Result<(), String>) -> Option<String> {

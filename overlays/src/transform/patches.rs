@@ -22,12 +22,19 @@ use crate::yaml::Node;
 #[derive(Debug)]
 pub(crate) struct Document {
     object: Object,
+    /// Whether a key is there twice: kustomize bears it where the object has the map, and else finds it when it prints.
+    has_doubles: bool,
 }
 
 impl Document {
     /// A document whose marks name its file.
     pub(crate) fn new(body: Node, origin: Origin) -> Self {
-        Self { object: Object::new(Arc::new(body), origin) }
+        let has_doubles = edit::double_key(&body).is_some();
+        let mut body = body;
+        if let Some(annotations) = body.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations")).filter(|_| has_doubles) {
+            edit::keep_last(annotations);
+        }
+        Self { object: Object::new(Arc::new(body), origin), has_doubles }
     }
 
     /// Where it says the name of the object that it is for.
@@ -77,7 +84,7 @@ impl StrategicPatches {
             let patch = fitted(document, objects, at);
             change(objects, at, document, patch, PatchOptions::default(), schemas)?;
         }
-        Ok(())
+        if objects.is_doubtful() { check_double(objects) } else { Ok(()) }
     }
 }
 
@@ -108,12 +115,8 @@ impl Patch {
             let patch = fitted(document, objects, at);
             change(objects, at, document, patch, self.options, schemas)?;
         }
-        match objects.duplicate().filter(|_| self.options.allow_name_change || self.options.allow_kind_change) {
-            Some((one, other)) => {
-                Err(about(one, &format!("the patch makes it the same as another one ({} and {})", one.origin(), other.origin())))
-            }
-            None => Ok(()),
-        }
+        let is_doubtful = objects.is_doubtful() || self.options.allow_name_change || self.options.allow_kind_change;
+        if is_doubtful { check_double(objects) } else { Ok(()) }
     }
 }
 
@@ -121,6 +124,12 @@ impl JsonPatch {
     pub(super) fn apply(&self, objects: &mut Objects) -> Result<(), Error> {
         apply_operations(&self.operations, &self.target, objects, false)
     }
+}
+
+/// Whether two objects have become the same, for which kustomize looks when it puts them together again.
+fn check_double(objects: &Objects) -> Result<(), Error> {
+    let Some((one, other)) = objects.duplicate() else { return Ok(()) };
+    Err(about(one, &format!("a patch or replacement makes it the same as another one ({} and {})", one.origin(), other.origin())))
 }
 
 /// The objects that a target selects. That there are none is no error to kustomize; it is remembered, to be told.
@@ -224,6 +233,10 @@ fn change(
                 Ok(())
             }
             Ok(Some(body)) => {
+                if let Some(key) = edit::double_key(&body).filter(|_| document.has_doubles) {
+                    let key = key.text().map_or("", |text| text);
+                    return Err(about(&before, &format!("the mapping key `{key}` of the patch is there twice")));
+                }
                 object.set_body(body);
                 restore(object, &before, options);
                 Ok(())
@@ -252,7 +265,10 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
         if field == "name" && options.allow_name_change {
             continue;
         }
-        let value = before.body().at(&["metadata", field]).filter(|value| value.text().is_some_and(|text| !text.is_empty()));
+        let value = before
+            .body()
+            .at(&["metadata", field])
+            .filter(|value| !edit::is_null(value) && value.text().is_some_and(|text| !text.is_empty()));
         match value {
             Some(value) => {
                 if let Some(metadata) = edit::ensure(object.body_mut(), "metadata", Node::map) {
@@ -267,6 +283,9 @@ fn restore(object: &mut Object, before: &Object, options: PatchOptions) {
 }
 
 fn apply_operations(operations: &[Operation], target: &Selector, objects: &mut Objects, remember: bool) -> Result<(), Error> {
+    if operations.iter().any(Operation::may_rename) {
+        objects.doubt();
+    }
     for at in selected(objects, target)? {
         let outcome = objects.change(at, |object| {
             if remember {

@@ -27,6 +27,8 @@ pub(super) struct Block<'a> {
     pub(super) line: usize,
     pub(super) dialect: Dialect,
     pub(super) limits: &'a Limits,
+    /// Whether a key may be there twice.
+    pub(super) doubles: bool,
 }
 
 impl Block<'_> {
@@ -352,7 +354,7 @@ mod tests {
         let limits = Limits::default();
         let unfinished = !text.ends_with('\n');
         let source = if unfinished { format!("{text}\n") } else { text.to_owned() };
-        let block = Block { text: &source, unfinished, line: 3, dialect, limits: &limits };
+        let block = Block { text: &source, unfinished, line: 3, dialect, limits: &limits, doubles: false };
         let Some((node, nodes)) = block.document(&mut Texts::new(), 5) else { return false };
         let mut counted = 5;
         let scanned = std::panic::catch_unwind(move || (scan_document(block, &mut Texts::new(), &mut counted), counted));
@@ -447,23 +449,68 @@ mod tests {
         "x\n   y\n",
     ];
 
+    /// A generator of numbers below what is asked for.
+    fn random(seed: &mut u64, below: usize) -> usize {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        usize::try_from(*seed >> 33).unwrap() % below
+    }
+
+    /// How many of so many texts are read; what is read is read right.
+    fn count(texts: usize, mut seed: u64, text: impl Fn(&mut u64) -> String) -> usize {
+        let mut is_read = |_: &usize| {
+            let text = text(&mut seed);
+            check(&text, if random(&mut seed, 2) == 0 { Dialect::Config } else { Dialect::Resource })
+        };
+        (0..texts).filter(|text| is_read(text)).count()
+    }
+
     /// Pieces put together at random: most are wrong somewhere, and what is read must not be.
     #[test]
     fn whatever_is_read_is_read_right() {
-        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = |below: usize| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            usize::try_from(seed >> 33).unwrap() % below
-        };
-        let read = (0..60_000)
-            .filter(|_| {
-                let text: String = (0..1 + random(9)).map(|_| PIECES[random(PIECES.len())]).collect();
-                let dialect = if random(2) == 0 { Dialect::Config } else { Dialect::Resource };
-                check(&text, dialect)
-            })
-            .count();
+        let pieces = |seed: &mut u64| (0..1 + random(seed, 9)).map(|_| PIECES[random(seed, PIECES.len())]).collect();
+        let read = count(60_000, 0x9e37_79b9_7f4a_7c15, pieces);
         assert!(read > 1_000, "only {read} were read");
+    }
+
+    /// Manifests in all the ways that are read here.
+    const MANIFEST: &str = "# First.\napiVersion: v1\nkind: List # Behind.\nmetadata:\n  labels: {}\n  finalizers: [a/b, 'c d', \"e\"]\nitems:\n- kind: Pod\n  \
+        spec:\n    containers:\n    - name: web\n      args:\n      - --x=y:z\n      - 'it''s'\n      - \"a\\tb \\\n        c\"\n    -   name: log\n        \
+        text: |\n          one\n\n            two\n          #three\n\n  data:\n    folded: >-\n      a\n      b\n\n       c\n      d\n    plain: some\n      \
+        words\n\n      more # end\n    none:\n    kept: |+\n      x\n\n- - 5\n  - ~\n  -\n    k: \u{e9}\u{1f600} x\n";
+
+    /// What a mutation puts in.
+    const SIGNS: [&str; 31] = [
+        " ", "  ", "\n", "\t", ":", ": ", "-", "- ", "#", " #", "'", "\"", "\\", "|", ">", "[", "]", "{", "}", ",", "&", "*", "!", "?",
+        "%", "@", "---\n", "...\n", "\u{a0}", "\u{feff}", "\u{2028}",
+    ];
+
+    fn mutated(seed: &mut u64) -> String {
+        let mut lines: Vec<String> = MANIFEST.split_inclusive('\n').map(str::to_owned).collect();
+        let first = random(seed, lines.len());
+        lines = lines.split_off(if random(seed, 2) == 0 { 0 } else { first });
+        lines.truncate(1 + random(seed, lines.len()));
+        for _ in 0..random(seed, 5) {
+            let at = random(seed, lines.len());
+            let line = lines[at].clone();
+            let places: Vec<usize> = line.char_indices().map(|(at, _)| at).collect();
+            let place = places.get(random(seed, places.len().max(1))).copied().unwrap_or(0);
+            match random(seed, 6) {
+                0 => lines[at].insert_str(place, SIGNS[random(seed, SIGNS.len())]),
+                1 => lines[at].insert_str(line.len() - line.trim_start().len(), SIGNS[random(seed, SIGNS.len())]),
+                2 if !line.is_empty() => drop(lines[at].remove(place)),
+                3 => lines[at].insert_str(0, &" ".repeat(1 + random(seed, 4))),
+                4 => lines[at] = line.strip_prefix("  ").unwrap_or(&line).to_owned(),
+                _ => lines.insert(random(seed, at + 1), line),
+            }
+        }
+        lines.concat()
+    }
+
+    #[test]
+    fn mutated_manifests_are_read_right_or_left() {
+        let read = count(60_000, 0x2545_f491_4f6c_dd1d, mutated);
+        assert!(read > 10_000, "only {read} were read");
     }
 }

@@ -6,7 +6,7 @@ use libyaml_safer::{Encoding, Event, EventData, MappingStyle, Parser, ScalarStyl
 
 use super::block::Block;
 use super::parse::{AFTER_SEPARATOR, mark_at, small};
-use super::scalar::EMPTY_NULL;
+use super::scalar::FLOW_NULL;
 use super::texts::Texts;
 use super::{Dialect, Entry, Error, Limits, Mark, Node, Style, Text, Value};
 
@@ -19,18 +19,20 @@ pub(super) struct Composer<'a> {
     line: usize,
     dialect: Dialect,
     limits: &'a Limits,
+    doubles: bool,
     nodes: &'a mut usize,
     texts: &'a mut Texts,
     /// Finished nodes with their size; nothing while the anchor's own node is being read.
     anchors: HashMap<String, Option<(Node, usize)>>,
     unknown_escape: Option<usize>,
+    unexpected_colon: Option<(usize, usize)>,
     /// Whether a list or map in flow style is open.
     in_flow: bool,
 }
 
 impl<'a> Composer<'a> {
     pub(super) fn new(block: &Block<'a>, texts: &'a mut Texts, nodes: &'a mut usize) -> Self {
-        let Block { text, unfinished, line, dialect, limits } = *block;
+        let Block { text, unfinished, line, dialect, limits, doubles } = *block;
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
         // Left to itself it takes a text that begins with any character from U+F000 on for one with a byte order mark.
@@ -44,10 +46,12 @@ impl<'a> Composer<'a> {
             line,
             dialect,
             limits,
+            doubles,
             nodes,
             texts,
             anchors: HashMap::new(),
             unknown_escape: None,
+            unexpected_colon: None,
             in_flow: false,
         }
     }
@@ -55,6 +59,11 @@ impl<'a> Composer<'a> {
     /// The byte at which the quoted text begins that ended reading by an unknown escape.
     pub(super) fn quote_with_unknown_escape(&self) -> Option<usize> {
         self.unknown_escape
+    }
+
+    /// The bytes of the text without quotes, from its first to the colon that ended reading, in flow style.
+    pub(super) fn text_with_unexpected_colon(&self) -> Option<(usize, usize)> {
+        self.unexpected_colon
     }
 
     /// Reads the first document of the text; `None` where there is none.
@@ -65,9 +74,13 @@ impl<'a> Composer<'a> {
         }
         let event = self.next()?;
         let node = self.node(event, 0)?;
-        // What follows after `...` is dropped unread, as go-yaml does.
+        // What follows after `...` is dropped, as go-yaml does, but for its beginning, which it looks at.
         if matches!(self.next()?.data, EventData::DocumentEnd { implicit: true }) {
             self.end()?;
+        } else if let Err(error) = self.next()
+            && !error.message().starts_with("did not find expected <document start>")
+        {
+            return Err(error);
         }
         Ok(Some(node))
     }
@@ -90,6 +103,9 @@ impl<'a> Composer<'a> {
         self.parser.parse().map_err(|error| {
             let quote = error.context_mark().filter(|_| error.problem() == "found unknown escape character");
             self.unknown_escape = quote.and_then(|quote| usize::try_from(quote.index).ok());
+            let ends = error.context_mark().zip(error.problem_mark()).filter(|_| error.problem() == "found unexpected ':'");
+            self.unexpected_colon =
+                ends.and_then(|(start, colon)| Some((usize::try_from(start.index).ok()?, usize::try_from(colon.index).ok()?)));
             self.scanner_error(&error)
         })
     }
@@ -162,7 +178,9 @@ impl<'a> Composer<'a> {
             Some(None) => Err(Error::new(format!("the value of anchor `{anchor}` contains itself"), mark)),
             Some(Some((_, size))) => {
                 self.spend(*size, mark)?;
-                Ok(self.anchors.get(anchor).cloned().flatten().map_or_else(Node::list, |(node, _)| node))
+                let mut node = self.anchors.get(anchor).cloned().flatten().map_or_else(Node::list, |(node, _)| node);
+                self.settle_null(&mut node);
+                Ok(node)
             }
         }
     }
@@ -175,10 +193,28 @@ impl<'a> Composer<'a> {
             _ => Style::Quoted,
         };
         // kustomize prints a null that is not written out as quotes where it stands in flow style, and reads it as a text then.
-        if self.in_flow && self.dialect == Dialect::Resource && style == Style::Plain && text.is_empty() && tag.is_none() {
-            return Value::Scalar(self.texts.share(""), Style::Quoted, Some(EMPTY_NULL.into()));
+        if self.in_flow && self.dialect == Dialect::Resource && style == Style::Plain && tag.as_deref().is_none_or(|tag| tag == "!") {
+            match &*text {
+                "" => return Value::Scalar(self.texts.share(""), Style::Quoted, Some(FLOW_NULL.into())),
+                "null" | "~" => return Value::Scalar(self.texts.share(&text), style, Some(FLOW_NULL.into())),
+                _ => {}
+            }
         }
         Value::Scalar(self.texts.share(&text), style, tag.map(Text::from))
+    }
+
+    /// Nothing that was written elsewhere is an empty text in flow style only.
+    fn settle_null(&self, node: &mut Node) {
+        if let Value::Scalar(text, style, tag) = &mut node.value
+            && text.is_empty()
+            && self.dialect == Dialect::Resource
+        {
+            match (&tag, self.in_flow) {
+                (Some(null), false) if **null == *FLOW_NULL => (*style, *tag) = (Style::Plain, None),
+                (None, true) if *style == Style::Plain => (*style, *tag) = (Style::Quoted, Some(FLOW_NULL.into())),
+                _ => {}
+            }
+        }
     }
 
     /// Takes the line end back that was added to a block that ends the text.
@@ -228,7 +264,8 @@ impl<'a> Composer<'a> {
             if matches!(event.data, EventData::MappingEnd) {
                 break;
             }
-            let key = self.node(event, depth + 1)?;
+            let mut key = self.node(event, depth + 1)?;
+            settle_key(&mut key, self.dialect);
             let event = self.next()?;
             let value = self.node(event, depth + 1)?;
             if is_merge_key(&key) && self.dialect == Dialect::Config {
@@ -242,8 +279,10 @@ impl<'a> Composer<'a> {
                 entries.push(Entry { key, value });
             }
         }
-        unique(&mut entries, self.dialect)?;
+        unique(&mut entries, self.dialect, self.doubles)?;
+        let own = entries.len();
         merge.map_or(Ok(()), |merge| expand(&mut entries, merge))?;
+        entries.iter_mut().skip(own).for_each(|entry| self.settle_null(&mut entry.value));
         entries.shrink_to_fit();
         Ok(Value::Map(entries))
     }
@@ -303,9 +342,21 @@ fn advice(problem: &str, line: &str) -> Option<&'static str> {
     }
 }
 
+/// As a key of a resource nothing is an empty text.
+fn settle_key(key: &mut Node, dialect: Dialect) {
+    if let Value::Scalar(text, style @ Style::Plain, tag) = &mut key.value
+        && dialect == Dialect::Resource
+        && text.is_empty()
+        && tag.as_deref().is_none_or(|tag| tag == "!")
+    {
+        (*style, *tag) = (Style::Quoted, None);
+    }
+}
+
 fn is_merge_key(key: &Node) -> bool {
     match &key.value {
-        Value::Scalar(text, Style::Plain, None) => **text == *"<<",
+        // A tag of a mere `!` says nothing.
+        Value::Scalar(text, Style::Plain, tag) if tag.as_deref().is_none_or(|tag| tag == "!") => **text == *"<<",
         Value::Scalar(_, _, Some(tag)) => matches!(&**tag, "!!merge" | "tag:yaml.org,2002:merge"),
         _ => false,
     }
@@ -314,13 +365,14 @@ fn is_merge_key(key: &Node) -> bool {
 /// Below so many entries comparing each with each is cheaper than a set.
 const FEW: usize = 12;
 
-fn unique(entries: &mut Vec<Entry>, dialect: Dialect) -> Result<(), Error> {
+fn unique(entries: &mut Vec<Entry>, dialect: Dialect, doubles: bool) -> Result<(), Error> {
     if let Some(entry) = entries.iter().find(|entry| entry.key.text().is_none()) {
         let error = Error::at_node("a key is a list or a map; keys must be text", &entry.key);
         return Err(error.with_hint("a template's `{{ }}` must be rendered first, or stand in quotes"));
     }
     let double = match first_double(entries) {
         None => return Ok(()),
+        Some(_) if doubles => return Ok(()),
         Some(double) => double,
     };
     if dialect == Dialect::Config {

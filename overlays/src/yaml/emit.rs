@@ -30,6 +30,12 @@ pub fn emit(node: &Node, out: &mut String) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a string is printed without quotes.
+pub(crate) fn is_printed_plain(text: &str) -> bool {
+    let is_plain = |analysis: Analysis| analysis.plain && !(analysis.multiline && text.contains('\n')) && !must_quote(text);
+    is_word(text) || analyze(text, &Node::plain("")).is_ok_and(is_plain)
+}
+
 struct Printer<'a> {
     out: &'a mut String,
     /// In characters, from 0.

@@ -38,7 +38,17 @@ impl Default for Limits {
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
     let text = decoded(bytes, limits)?;
     let source = if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n")) } else { text };
-    contained(|| read_documents(&source, limits)).map_err(|error| with_line(error, &source))
+    contained(|| read_documents(&source, limits, false)).map_err(|error| with_line(error, &source))
+}
+
+/// As [`parse`], for patches, in which kustomize bears keys that are there twice.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_patch(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
+    let text = decoded(bytes, limits)?;
+    let source = if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n")) } else { text };
+    contained(|| read_documents(&source, limits, true)).map_err(|error| with_line(error, &source))
 }
 
 /// Reads a kustomization file, a configuration or a JSON patch: the first document only; of a key that is there twice the last counts.
@@ -48,7 +58,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
 /// The text is not YAML as go-yaml v2 reads it, or a limit is passed.
 pub fn parse_config(bytes: &[u8], limits: &Limits) -> Result<Option<Node>, Error> {
     let text = decoded(bytes, limits)?;
-    let node = contained(|| read_document(&text, 0, Dialect::Config, limits, &mut Texts::new(), &mut 0));
+    let node = contained(|| read_document((&text, 0), Dialect::Config, false, limits, &mut Texts::new(), &mut 0));
     Ok(node.map_err(|error| with_line(error, &text))?.filter(|node| !node.is_null(Dialect::Config)))
 }
 
@@ -126,7 +136,7 @@ fn with_line(error: Error, text: &str) -> Error {
     error.with_line(line)
 }
 
-fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
+fn read_documents(source: &str, limits: &Limits, doubles: bool) -> Result<Vec<Node>, Error> {
     let (mut documents, mut texts, mut nodes, mut count) = (Vec::new(), Texts::new(), 0, 0);
     let (mut rest, mut line) = (source, 0);
     loop {
@@ -136,7 +146,7 @@ fn read_documents(source: &str, limits: &Limits) -> Result<Vec<Node>, Error> {
             return Err(Error::new(format!("more documents than the limit of {}", limits.documents), mark));
         }
         let (piece, next) = split(rest, line)?;
-        let node = read_document(piece, line, Dialect::Resource, limits, &mut texts, &mut nodes)?;
+        let node = read_document((piece, line), Dialect::Resource, doubles, limits, &mut texts, &mut nodes)?;
         documents.extend(node.filter(|node| !is_empty(node)));
         let Some(next) = next else {
             return Ok(documents);
@@ -175,9 +185,9 @@ const MENDINGS: usize = 10;
 
 /// Reads the first document of a text that stands after so many lines of its file.
 fn read_document(
-    text: &str,
-    line: usize,
+    (text, line): (&str, usize),
     dialect: Dialect,
+    doubles: bool,
     limits: &Limits,
     texts: &mut Texts,
     nodes: &mut usize,
@@ -186,7 +196,7 @@ fn read_document(
     let last = text.rfind('\n').map_or(0, |at| at + 1);
     let unfinished = !text[last..].trim_matches([' ', '\t']).is_empty();
     let source = if unfinished { Cow::Owned(format!("{text}\n")) } else { Cow::Borrowed(&text[..last]) };
-    let block = Block { text: &source, unfinished, line, dialect, limits };
+    let block = Block { text: &source, unfinished, line, dialect, limits, doubles };
     if let Some((node, sum)) = block.document(texts, *nodes) {
         #[cfg(feature = "both-readers")]
         assert_eq!(format!("{:?}", scan_document(block, &mut Texts::new(), &mut 0)), format!("{:?}", Ok::<_, Error>(Some(&node))));
@@ -206,13 +216,22 @@ pub(super) fn scan_document(block: Block<'_>, texts: &mut Texts, nodes: &mut usi
             Ok(node) => return Ok(node),
             Err(error) => error,
         };
-        let Some(mended) = composer.quote_with_unknown_escape().and_then(|quote| without_escaped_apostrophes(&source, quote)) else {
+        let unescaped = composer.quote_with_unknown_escape().and_then(|quote| without_escaped_apostrophes(&source, quote));
+        let quoted = || composer.text_with_unexpected_colon().and_then(|(start, colon)| in_quotes(&source, start, colon));
+        let Some(mended) = unescaped.or_else(quoted) else {
             return Err(error);
         };
         source = Cow::Owned(mended);
         *nodes = before;
     }
     Composer::new(&Block { text: &source, ..block }, texts, nodes).document()
+}
+
+/// The text with quotes around a word in flow style that ends in a colon (`[a:, b]`): go-yaml takes it, the scanner does not.
+fn in_quotes(text: &str, start: usize, colon: usize) -> Option<String> {
+    let word = text.get(start..=colon)?.strip_suffix(':')?;
+    let ends = text.get(colon + 1..)?.starts_with([',', '[', ']', '{', '}']);
+    ends.then(|| format!("{}'{}:'{}", &text[..start], word.replace('\'', "''"), &text[colon + 1..]))
 }
 
 /// The text without the backslash in `\'` in the double quotes that begin at a byte: go-yaml knows that escape, the scanner does not.

@@ -49,8 +49,8 @@ impl Scalar<'_> {
     }
 }
 
-/// The tag of a null of which nothing is written, in quotes because it stands in flow style. What users write is read in its long form.
-pub(super) const EMPTY_NULL: &str = "!!null";
+/// The tag of a null in flow style, which stands in quotes where nothing is written. What users write is read in its long form.
+pub(crate) const FLOW_NULL: &str = "!!null";
 
 /// The tag of a plain scalar that a step wrote. kustomize tells the type of what it parsed once and for all; the type of what it wrote
 /// itself is that of whatever text stands there in the end, and of some it forgets that it was no string.
@@ -66,18 +66,16 @@ impl Node {
             return Err(Error::at_node("a list or a map stands where a single value must be", self));
         };
         let found = match (tag.as_deref().filter(|tag| *tag != UNTAGGED).map(short_tag), style) {
-            (None | Some("!" | "!!str"), Style::Folded) if dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
-            (_, Style::Quoted) if tag.as_deref() == Some(EMPTY_NULL) && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
+            (_, Style::Quoted) if tag.as_deref() == Some(FLOW_NULL) && dialect == Dialect::Resource => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Quoted | Style::Folded) | (Some("!!str"), _) => Scalar::Str(Cow::Borrowed(text)),
             (Some("!"), Style::Plain) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
             (None | Some("!"), Style::Plain) => plain(text, dialect),
-            (Some(tag), _) => {
-                tagged(tag, text, dialect).ok_or_else(|| Error::at_node(format!("the value does not fit its tag `{tag}`"), self))?
-            }
+            (Some(tag), _) => tagged(tag, text, dialect).ok_or_else(|| Error::at_node(misfit(tag), self))?,
         };
         Ok(match found {
             // go-yaml v2 knows a timestamp when it sees one, and gives its text where no time was asked for.
             Scalar::Timestamp(_) if dialect == Dialect::Config => Scalar::Str(Cow::Borrowed(text)),
+            Scalar::Str(Cow::Borrowed(_)) if *style == Style::Folded && dialect == Dialect::Resource => Scalar::Str(printed_folded(text)),
             found => found,
         })
     }
@@ -123,6 +121,17 @@ fn short_tag(tag: &str) -> &str {
         Some("binary") => "!!binary",
         _ => tag,
     }
+}
+
+/// Says that a text is not of the type that it should have. The short form of a tag is no user's, but of what a replacement was put into.
+fn misfit(tag: &str) -> String {
+    let of = match tag {
+        "!!int" => "a whole number",
+        "!!float" => "a number",
+        "!!bool" => "true or false",
+        _ => return format!("the value does not fit its tag `{tag}`"),
+    };
+    format!("the value does not fit: {of} is wanted here, by its tag `{tag}` or by what a replacement took the place of")
 }
 
 fn tagged<'a>(tag: &str, text: &'a str, dialect: Dialect) -> Option<Scalar<'a>> {
