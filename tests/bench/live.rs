@@ -62,12 +62,11 @@ pub(crate) async fn measure(rounds: usize, wants: impl Fn(&str) -> bool) -> Resu
     if wants("W11") {
         figures.extend(restart(site).await?);
     }
-    if wants("W13") {
-        figures.extend(outage(site).await?);
-    }
-    // These last: they change what there is.
     if wants("W10") {
         figures.extend(removal(&world).await?);
+    }
+    if wants("W13") {
+        figures.extend(outage(site).await?);
     }
     if wants("W14") {
         figures.extend(large(&world).await?);
