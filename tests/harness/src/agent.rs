@@ -56,6 +56,8 @@ impl Agent {
 
     fn command(&self) -> Command {
         let mut run = Command::new(&self.options.binary);
+        // As in deploy/daemonset.yaml.
+        run.env("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0");
         run.arg("run").arg("--kubeconfig").arg(&self.kubeconfig).args(["--identity", &self.options.identity]);
         run.args(["--cluster-name", &self.options.cluster_name]).arg("--cache-dir").arg(self.directory.path().join("cache"));
         run.args(["--listen", &format!("127.0.0.1:{}", self.port), "--hook-listen", &format!("127.0.0.1:{}", self.hook_port)]);
