@@ -29,15 +29,6 @@ async fn edit(site: &Site, name: &str, to: &str) -> Result {
     site.cluster.patch("v1", "ConfigMap", &site.namespace, name, "kubectl-edit", &patch).await.map(drop)
 }
 
-async fn until_told(site: &Site, object: &str, state: &str) -> Result<Value> {
-    let find = |sync: &Value| {
-        let drifts = sync["status"]["drift"].as_array().cloned().unwrap_or_default();
-        drifts.into_iter().find(|drift| drift["object"].as_str().is_some_and(|text| text.ends_with(object)) && drift["state"] == state)
-    };
-    let sync = site.until_sync(&format!("to tell that {object} is {state}"), |sync| find(sync).is_some()).await?;
-    Ok(find(&sync).unwrap_or_default())
-}
-
 /// How often the log tells of a drift of an object of this name.
 fn times_told(site: &Site, name: &str) -> usize {
     let log = site.agent().log();
@@ -177,7 +168,7 @@ async fn a_webhook_that_refuses_a_heal_is_named_and_the_heal_comes_when_it_gives
     let world = three(World::of(AGENT)).await?;
     let (site, webhook) = (world.site(), moody(world.site(), Manner::Refuses).await?);
     edit(site, "a", "2").await?;
-    let refused = until_told(site, "/a", "refused").await?;
+    let refused = site.until_told("/a", "refused").await?;
     let message = refused["message"].as_str().unwrap_or_default();
     assert!(message.contains("moody.lab.example") && message.contains("not today"), "{message}");
     assert_eq!((&refused["fields"][0]["path"], &refused["fields"][0]["is"]), (&json!("data.value"), &json!("2")));
@@ -189,7 +180,7 @@ async fn a_webhook_that_refuses_a_heal_is_named_and_the_heal_comes_when_it_gives
     webhook.behave(Manner::Allows);
     let healed = site.until(A, "to be healed", |object| value(object) == "1").await;
     world.explained(healed, &world.first).await?;
-    until_told(site, "/a", "healed").await?;
+    site.until_told("/a", "healed").await?;
     world.until_status(&world.first, "success").await?;
     // One that is away is no reason to call the object refused for good.
     webhook.stop();
@@ -199,7 +190,7 @@ async fn a_webhook_that_refuses_a_heal_is_named_and_the_heal_comes_when_it_gives
     webhook.serve().await?;
     let healed = site.until(("v1", "ConfigMap", "b"), "to be healed", |object| value(object) == "1").await;
     world.explained(healed, &world.first).await?;
-    until_told(site, "/b", "healed").await?;
+    site.until_told("/b", "healed").await?;
     assert_eq!(times_told(site, "c"), 0);
     world.until_status(&world.first, "success").await.map(drop)
 }
@@ -267,7 +258,7 @@ async fn a_kind_in_two_versions_is_healed_through_its_conversion_and_others_whil
     resize(5).await?;
     let healed = site.until((&v2, "Ship", "ship"), "to be healed", |ship| ship["spec"]["replicas"] == 3).await;
     world.explained(healed, &second).await?;
-    let told = until_told(site, "/ship", "healed").await?;
+    let told = site.until_told("/ship", "healed").await?;
     assert_eq!((&told["fields"][0]["path"], &told["fields"][0]["is"]), (&json!("spec.replicas"), &json!("5")), "{told}");
     // Without the webhook nobody can read that kind in our version; what is of other kinds goes on.
     webhook.stop();

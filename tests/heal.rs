@@ -23,16 +23,6 @@ async fn edit(site: &Site, name: &str, patch: Value) -> Result<Value> {
     site.cluster.patch("v1", "ConfigMap", &site.namespace, name, "kubectl-edit", &patch).await
 }
 
-/// Waits until the Sync tells of a drift of `object` with this state.
-async fn until_told(site: &Site, object: &str, state: &str) -> Result<Value> {
-    let told = |sync: &Value| {
-        let drifts = sync["status"]["drift"].as_array().cloned().unwrap_or_default();
-        drifts.into_iter().find(|drift| drift["object"].as_str().is_some_and(|text| text.ends_with(object)) && drift["state"] == state)
-    };
-    let sync = site.until_sync(&format!("to tell that {object} is {state}"), |sync| told(sync).is_some()).await?;
-    Ok(told(&sync).unwrap_or_default())
-}
-
 #[tokio::test]
 async fn a_changed_field_is_healed_and_told_with_its_author() -> Result {
     let world = World::of(AGENT).file("a.yaml", &config_map("a", "1")).start().await?;
@@ -41,7 +31,7 @@ async fn a_changed_field_is_healed_and_told_with_its_author() -> Result {
     edit(site, "a", json!({"data": {"value": "2", "foreign": "stays"}})).await?;
     let healed = site.until(A, "to be healed", |object| text(object) == "1").await?;
     assert_eq!(healed["data"]["foreign"], "stays", "what is not ours is left alone");
-    let told = until_told(site, "/a", "healed").await?;
+    let told = site.until_told("/a", "healed").await?;
     assert_eq!(
         (&told["fields"][0]["path"], &told["fields"][0]["was"], &told["fields"][0]["is"], &told["fields"][0]["by"]),
         (&json!("data.value"), &json!("1"), &json!("2"), &json!("kubectl-edit"))
@@ -108,7 +98,7 @@ async fn two_writers_who_never_give_in_are_a_fight_that_names_the_other_and_ends
         site.cluster.patch("v1", "ConfigMap", &site.namespace, "a", "stubborn", &json!({"data": {"value": format!("x{round}")}})).await?;
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
-    let told = until_told(site, "/a", "fighting").await?;
+    let told = site.until_told("/a", "fighting").await?;
     assert!(told["message"].as_str().is_some_and(|message| message.starts_with("healed ")), "{told}");
     assert_eq!(told["fields"][0]["by"], "stubborn");
     world.until_status(&world.first, "failure").await?;
@@ -128,7 +118,7 @@ async fn a_restart_with_nothing_changed_applies_nothing_and_what_was_changed_mea
     edit(site, "b", json!({"data": {"value": "2"}})).await?;
     let before = site.get("v1", "ConfigMap", "a").await?.unwrap_or_default();
     agent.restart().await?;
-    let told = until_told(site, "/b", "healed").await?;
+    let told = site.until_told("/b", "healed").await?;
     assert_eq!((&told["fields"][0]["is"], &told["fields"][0]["by"]), (&json!("2"), &json!("kubectl-edit")));
     let after = site.get("v1", "ConfigMap", "a").await?.unwrap_or_default();
     assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
@@ -147,13 +137,13 @@ async fn rights_that_are_taken_away_are_told_and_what_drifted_meanwhile_is_heale
     // The API server hears of it by a watch of its own.
     tokio::time::sleep(Duration::from_secs(1)).await;
     edit(site, "a", json!({"data": {"value": "2"}})).await?;
-    let told = until_told(site, "/a", "refused").await?;
+    let told = site.until_told("/a", "refused").await?;
     assert!(told["message"].as_str().is_some_and(|message| message.contains("may not patch configmaps")), "{told}");
     world.until_status(&world.first, "failure").await?;
     let again = json!({"apiVersion": binding.0, "kind": binding.1, "metadata": {"name": binding.2}, "roleRef": bound["roleRef"], "subjects": bound["subjects"]});
     site.cluster.apply_object(&again).await?;
     site.until(A, "to be healed", |object| text(object) == "1").await?;
-    until_told(site, "/a", "healed").await?;
+    site.until_told("/a", "healed").await?;
     world.until_status(&world.first, "success").await.map(drop)
 }
 

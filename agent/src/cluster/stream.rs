@@ -459,6 +459,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_lost_while_it_is_calm() {
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let mut lines = Lines::new(Body::from(b"one\ntwo\n".to_vec()));
+        let pace = Pace::new(long_ago);
+        assert!(pace.is_calm(Instant::now()));
+        assert_eq!(lines.next(Some(&pace)).await.unwrap().unwrap(), b"one");
+        assert_eq!(lines.next(Some(&pace)).await.unwrap().unwrap(), b"two");
+        assert_eq!(lines.next(Some(&pace)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn a_line_without_end_is_refused() {
         let mut lines = Lines::new(Body::from(vec![b'x'; MOST_LINE + 1]));
         assert!(lines.next(None).await.unwrap_err().contains("more than"));

@@ -246,6 +246,19 @@ impl Site {
         self.cluster.patch("plimsoll.dev/v1alpha1", "Sync", &self.namespace, SYNC, "lab", &json!({"spec": spec})).await
     }
 
+    /// Waits until the Sync tells of a drift of an object whose name ends so, in this state (`healed`, `refused`, ...), and gives what it tells.
+    ///
+    /// # Errors
+    /// With what the Sync says instead, if it does not.
+    pub async fn until_told(&self, object: &str, state: &str) -> Result<Value> {
+        let told = |sync: &Value| {
+            let drifts = sync["status"]["drift"].as_array().cloned().unwrap_or_default();
+            drifts.into_iter().find(|drift| drift["object"].as_str().is_some_and(|text| text.ends_with(object)) && drift["state"] == state)
+        };
+        let sync = self.until_sync(&format!("to tell that {object} is {state}"), |sync| told(sync).is_some()).await?;
+        Ok(told(&sync).unwrap_or_default())
+    }
+
     /// Waits until the Sync is as `wanted` says, and returns it.
     ///
     /// # Errors
