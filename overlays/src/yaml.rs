@@ -21,8 +21,8 @@ pub use error::Error;
 pub use json::go_json;
 pub use node::{Entry, Mark, Node, Style, Text, Value};
 pub(crate) use number::float_text;
-pub(crate) use parse::parse_patch;
 pub use parse::{Limits, parse, parse_config, shown_line};
+pub(crate) use parse::{contained, parse_patch};
 pub use scalar::{Dialect, Scalar};
 pub(crate) use scalar::{FLOW_NULL, UNTAGGED};
 

@@ -3,9 +3,11 @@
 //!
 //! It must not know what was written or why: it has the text as it was, and what it comes to.
 
+use std::borrow::Cow;
+
 use libyaml_safer::{Encoding, Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
-use crate::yaml::{Dialect, Node, Scalar, Text, Value};
+use crate::yaml::{self, Dialect, Node, Scalar, Text, Value};
 
 /// How a part of the text was written.
 struct Part {
@@ -32,15 +34,21 @@ struct Comment {
 
 /// The text of a document laid out anew; `None` for what has anchors, complex keys, or can't be read.
 pub(super) fn laid_out(text: &str, document: &Node) -> Option<String> {
-    let mut source = Source { text, parser: Parser::new(), spans: Vec::new(), end: u64::MAX };
-    source.parser.set_input(text.as_bytes());
-    source.parser.set_encoding(Encoding::Utf8);
-    let part = source.document()?;
-    let comments = source.comments();
+    // The scanner can't bear a block that ends the text without a line end, and may give up on other texts.
+    let text = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
+    let (part, comments) = yaml::contained(|| Ok(read(&text))).ok()??;
     let mut layout = Layout { out: String::new(), comments, next: 0, content_end: part.last_line() };
     layout.block(document, Some(&part), 0, false)?;
     layout.rest();
     Some(layout.out.trim().to_owned())
+}
+
+fn read(text: &str) -> Option<(Part, Vec<Comment>)> {
+    let mut source = Source { text, parser: Parser::new(), spans: Vec::new(), end: u64::MAX };
+    source.parser.set_input(text.as_bytes());
+    source.parser.set_encoding(Encoding::Utf8);
+    let part = source.document()?;
+    Some((part, source.comments()))
 }
 
 /// The text while it is read.
@@ -130,7 +138,8 @@ impl Source<'_> {
                 let is_alone = line[..at].trim().is_empty();
                 comments.push(Comment { line: number, column: at as u64, text: line[at..].trim_end().to_owned(), is_alone, after_blank });
             }
-            after_blank = line.trim().is_empty();
+            // Blank lines at the end of a block are the block's.
+            after_blank = line.trim().is_empty() && !self.is_in_scalar(start);
             start += line.len();
         }
         comments
@@ -212,14 +221,15 @@ impl Layout {
                 self.end_line(key);
                 self.block(value, part, indent, false)
             }
-            Value::Scalar(text, _, tag) if text.is_empty() && tag_of(tag).is_none() && style(part) == ScalarStyle::Plain => {
-                self.end_line(key);
-                Some(())
-            }
             _ => {
+                let colon = self.out.len();
                 self.out.push(' ');
                 self.flow(value, part, indent, false);
-                self.end_line(part);
+                let is_nothing = self.out.len() == colon + 1;
+                if is_nothing {
+                    self.out.pop();
+                }
+                self.end_line(if is_nothing { key } else { part });
                 Some(())
             }
         }
@@ -257,31 +267,27 @@ impl Layout {
 
     fn scalar(&mut self, node: &Node, part: Option<&Part>, indent: usize, is_inside: bool) {
         let Some(text) = node.text() else { return };
-        let tag = match (part.map(|part| &part.shape), &node.value) {
-            (_, Value::Scalar(_, _, tag)) if tag_of(tag).is_some() => tag_of(tag).map(ToString::to_string),
-            (Some(Shape::Scalar { tag, .. }), _) => tag.clone(),
-            _ => None,
-        };
-        if let Some(tag) = tag {
-            self.out.push_str(&tag.replace("tag:yaml.org,2002:", "!!"));
+        let (was, reads_as) = (was(part, node), of(&Node::plain(text.clone())));
+        let tag = tag_kept(part, node).or_else(|| outgrown(part, was, reads_as).map(str::to_owned));
+        if let Some(tag) = &tag {
+            self.out.push_str(tag);
             if text.is_empty() && style(part) == ScalarStyle::Plain {
                 return;
             }
             self.out.push(' ');
         }
-        let mut style = style(part);
-        let is_text = matches!(node.resolve(Dialect::Resource), Ok(Scalar::Str(_)));
-        let reads_otherwise = is_text && !matches!(Node::plain(text.clone()).resolve(Dialect::Resource), Ok(Scalar::Str(_)));
-        if style == ScalarStyle::Plain && text.contains('\n') {
-            style = if is_inside { ScalarStyle::DoubleQuoted } else { ScalarStyle::Literal };
-        } else if style == ScalarStyle::Plain && reads_otherwise {
-            style = ScalarStyle::DoubleQuoted;
-        } else if style == ScalarStyle::Plain && !may_be_plain(text, is_inside) {
-            style = ScalarStyle::SingleQuoted;
-        }
+        let style = match style(part) {
+            ScalarStyle::Plain if text.contains('\n') && is_inside => ScalarStyle::DoubleQuoted,
+            ScalarStyle::Plain if text.contains('\n') => ScalarStyle::Literal,
+            ScalarStyle::Plain if tag.is_none() && was == "!!str" && reads_as != "!!str" => ScalarStyle::DoubleQuoted,
+            ScalarStyle::Plain if text.is_empty() && !is_inside => ScalarStyle::Plain,
+            ScalarStyle::Plain if !may_be_plain(text, is_inside) => ScalarStyle::SingleQuoted,
+            style => style,
+        };
+        let may_be_block = !is_inside && !text.is_empty() && !text.ends_with(' ') && !text.contains(" \n");
         match style {
-            ScalarStyle::Literal if !is_inside => self.lines(text, '|', indent, false),
-            ScalarStyle::Folded if !is_inside => self.lines(text, '>', indent, true),
+            ScalarStyle::Literal if may_be_block => self.lines(text, '|', indent, false),
+            ScalarStyle::Folded if may_be_block => self.lines(text, '>', indent, true),
             ScalarStyle::SingleQuoted if !text.contains('\n') => self.out.push_str(&format!("'{}'", text.replace('\'', "''"))),
             ScalarStyle::Plain => self.out.push_str(text),
             _ => self.out.push_str(&quoted(text)),
@@ -298,15 +304,18 @@ impl Layout {
         };
         let hint = if text.starts_with([' ', '\n']) { "2" } else { "" };
         self.out.push_str(&format!("{sign}{hint}{chomping}"));
-        let body = text.strip_suffix('\n').unwrap_or(text);
-        let lines: Vec<&str> = body.split('\n').collect();
-        for (at, line) in lines.iter().enumerate() {
-            let joins = |line: &&&str| !line.is_empty() && !line.starts_with([' ', '\t']);
-            let is_folded_here = is_folded && at > 0 && joins(&line) && lines.get(at - 1).filter(|line| joins(line)).is_some();
-            self.out.push_str(if is_folded_here { "\n\n" } else { "\n" });
+        // In a folded block a line end is two; kustomize's writer looks for what follows it at the begin of the text, and not behind it.
+        let is_blank = |text: &str| text.starts_with([' ', '\t']) || text.is_empty();
+        let is_doubled = is_folded && !is_blank(text.trim_start_matches('\n'));
+        let (body, ends) = (text.strip_suffix('\n').unwrap_or(text), text.matches('\n').count());
+        for (at, line) in body.split('\n').enumerate() {
+            self.out.push('\n');
             if !line.is_empty() {
                 self.out.push_str(&" ".repeat(indent + 2));
                 self.out.push_str(line);
+            }
+            if is_doubled && at < ends && !is_blank(line) {
+                self.out.push('\n');
             }
         }
     }
@@ -413,9 +422,41 @@ fn style(part: Option<&Part>) -> ScalarStyle {
     }
 }
 
-/// A tag that is written.
+/// The tag that stands in the text, or that a change has set.
+fn tag_kept(part: Option<&Part>, node: &Node) -> Option<String> {
+    let set = if let Value::Scalar(_, _, tag) = &node.value { tag_of(tag) } else { None };
+    let written = if let Some(Shape::Scalar { tag, .. }) = part.map(|part| &part.shape) { tag.as_deref() } else { None };
+    set.map(|tag| &**tag).or(written).map(|tag| tag.replace("tag:yaml.org,2002:", "!!"))
+}
+
+/// The tag of what was not a string, where the text that has taken its place says something else.
+fn outgrown(part: Option<&Part>, was: &'static str, reads_as: &str) -> Option<&'static str> {
+    (was != "!!str" && was != reads_as && style(part) == ScalarStyle::Plain).then_some(was)
+}
+
+/// What a scalar was before another text took its place.
+fn was(part: Option<&Part>, node: &Node) -> &'static str {
+    match part.map(|part| &part.shape) {
+        Some(Shape::Scalar { text, style: ScalarStyle::Plain, tag: None }) => of(&Node::plain(text.as_str())),
+        _ => of(node),
+    }
+}
+
+/// The tag of a scalar.
+fn of(node: &Node) -> &'static str {
+    match node.resolve(Dialect::Resource) {
+        Ok(Scalar::Null) => "!!null",
+        Ok(Scalar::Bool(_)) => "!!bool",
+        Ok(Scalar::Int(_)) => "!!int",
+        Ok(Scalar::Float(_)) => "!!float",
+        Ok(Scalar::Timestamp(_)) => "!!timestamp",
+        Ok(Scalar::Str(_)) | Err(_) => "!!str",
+    }
+}
+
+/// A tag that is written. That of a null says only what its text says.
 fn tag_of(tag: &Option<Text>) -> Option<&Text> {
-    tag.as_ref().filter(|tag| !matches!(&***tag, "" | "!!str"))
+    tag.as_ref().filter(|tag| !matches!(&***tag, "" | "!!str" | "!!null"))
 }
 
 /// How an entry was written.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value as Json;
 
+use super::scalar::short_tag;
 use super::{Dialect, Entry, Error, MAX_DEPTH, Node, Scalar, Value, number};
 
 /// The text of a map's key in JSON.
@@ -14,15 +15,27 @@ use super::{Dialect, Entry, Error, MAX_DEPTH, Node, Scalar, Value, number};
 pub(super) fn key_text(key: &Node, dialect: Dialect, root: bool) -> Result<Cow<'_, str>, Error> {
     let scalar = key.resolve(dialect)?;
     let text = key.text().map_or("", |text| text);
+    let no_string = |what: String| Error::at_node(format!("the key `{text}` {what}, and keys must be strings"), key);
+    if dialect == Dialect::Resource
+        && !root
+        && let (Scalar::Str(_), Some(tag)) = (&scalar, foreign_tag(key))
+    {
+        return Err(no_string(format!("has the tag `{tag}`")).with_hint("take the tag away"));
+    }
     match (scalar, dialect) {
         (Scalar::Str(text), _) => Ok(text),
         (Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) | Scalar::Timestamp(_), Dialect::Resource) if root => Ok(text.into()),
         (Scalar::Bool(value), Dialect::Config) => Ok(if value { "true" } else { "false" }.into()),
         (Scalar::Int(value), Dialect::Config) if i64::try_from(value).is_ok() => Ok(value.to_string().into()),
         (Scalar::Float(value), Dialect::Config) => Ok(number::key(value).into()),
-        (other, _) => Err(Error::at_node(format!("the key `{text}` is {}, and keys must be strings", other.type_name()), key)
-            .with_hint("put the key in quotes")),
+        (other, _) => Err(no_string(format!("is {}", other.type_name())).with_hint("put the key in quotes")),
     }
+}
+
+/// A tag that says that a text is something else than a string.
+fn foreign_tag(key: &Node) -> Option<&str> {
+    let Value::Scalar(_, _, Some(tag)) = &key.value else { return None };
+    Some(short_tag(tag)).filter(|tag| !matches!(*tag, "" | "!" | "!!str"))
 }
 
 fn too_deep(node: &Node) -> Error {

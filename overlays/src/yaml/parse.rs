@@ -63,7 +63,7 @@ pub fn parse_config(bytes: &[u8], limits: &Limits) -> Result<Option<Node>, Error
 }
 
 /// The scanner panics on a tag before a comma in `[!x ,]` (libyaml-safer 0.3.0, `scan_tag`). One file must not take the agent with it.
-fn contained<T>(read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn contained<T>(read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|_| {
         let error = Error::new("the YAML scanner gave up on this text", Mark::default());
         Err(error.with_hint("look for a tag (`!…`) that is followed by a comma"))

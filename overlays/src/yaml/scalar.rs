@@ -110,7 +110,7 @@ fn printed_folded(text: &str) -> Cow<'_, str> {
     Cow::Owned(printed)
 }
 
-fn short_tag(tag: &str) -> &str {
+pub(super) fn short_tag(tag: &str) -> &str {
     match tag.strip_prefix("tag:yaml.org,2002:") {
         Some("str") => "!!str",
         Some("int") => "!!int",
