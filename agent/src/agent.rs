@@ -20,13 +20,14 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::sleep;
 
 use crate::api::{Sync, WAKE_ANNOTATION};
-use crate::cli::Failure;
+use crate::cli::{Failure, paced_runtime};
 use crate::cluster::lease::{Fence, Lease, Standing};
 use crate::cluster::{self, Cluster, Event, Events, Refusal, Regarding, SyncSeen, Tone};
 use crate::config::AgentConfig;
 use crate::first;
 use crate::install::NAMESPACE;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::queue::Backoff;
 use crate::report;
 use crate::server::{self, Hooks, Vitals};
@@ -73,6 +74,8 @@ pub(crate) struct Agent {
     pub(crate) hooks: Hooks,
     /// The one Sync that is followed, for `plimsoll dev`; else all that are no working trees.
     only: Option<Key>,
+    /// At which its thread follows what happens.
+    pub(crate) pace: Pace,
     /// The Syncs as they are, so that each can tell whether another follows the same repository.
     pub(crate) syncs: RefCell<BTreeMap<Key, Arc<Sync>>>,
     /// The Syncs that this process leads.
@@ -101,12 +104,13 @@ enum Ended {
 ///
 /// # Errors
 /// The cluster can't be reached, or an address can't be listened on.
-pub async fn run(config: AgentConfig) -> Result<(), Failure> {
-    follow_all(config, None).await
+pub fn run(config: AgentConfig) -> Result<(), Failure> {
+    let pace = Pace::new(Instant::now());
+    paced_runtime(pace.clone())?.block_on(follow_all(config, None, pace))
 }
 
-/// As [`run`], but for one Sync alone.
-pub(crate) async fn follow_all(config: AgentConfig, only: Option<Key>) -> Result<(), Failure> {
+/// As [`run`], but on a runtime that is there, and for one Sync alone.
+pub(crate) async fn follow_all(config: AgentConfig, only: Option<Key>, pace: Pace) -> Result<(), Failure> {
     let client = cluster::connect(&config.cluster).await?;
     let (wake, woken) = mpsc::channel(WAKES);
     let (vitals, probes) = watch::channel(Vitals::default());
@@ -117,6 +121,7 @@ pub(crate) async fn follow_all(config: AgentConfig, only: Option<Key>) -> Result
         metrics: Arc::default(),
         hooks: Hooks::new(wake),
         only,
+        pace,
         syncs: RefCell::default(),
         leading: RefCell::default(),
         wakes: RefCell::default(),

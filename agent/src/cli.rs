@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use overlays::path::RepoPath;
@@ -19,6 +20,7 @@ use crate::facts::Facts;
 use crate::fleet::Root;
 use crate::git::Credentials;
 use crate::local::{self, Place, Wanted};
+use crate::pace::Pace;
 use crate::{agent, dev, diff, drift_command, explain, install};
 
 /// The same workloads on every cloud, from one Git repository, and the proof on the commit.
@@ -382,7 +384,7 @@ fn start_logging(config: &LogConfig) {
 
 fn run(command: Command, colour: &ColourArgs) -> Result<ExitCode, Failure> {
     let done = match command {
-        Command::Run(config) => runtime()?.block_on(agent::run(config)),
+        Command::Run(config) => agent::run(config),
         Command::Render(args) => return render(&args, colour),
         Command::Explain(args) => explain::run(&args, colour),
         Command::Diff(args) => return diff::run(&args, colour),
@@ -396,7 +398,18 @@ fn run(command: Command, colour: &ColourArgs) -> Result<ExitCode, Failure> {
 
 /// One thread runs everything but fetching and rendering: the agent is mostly asleep, and a thread costs memory.
 pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).thread_stack_size(8 << 20).build()
+    one_thread().build()
+}
+
+/// The same, at a pace. What it rests, everything on it rests: a probe, a renewal of the Lease, or a push hook may wait that long.
+pub(crate) fn paced_runtime(pace: Pace) -> io::Result<tokio::runtime::Runtime> {
+    one_thread().on_thread_park(move || pace.rest(Instant::now()).into_iter().for_each(std::thread::sleep)).build()
+}
+
+fn one_thread() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(2).thread_stack_size(8 << 20);
+    builder
 }
 
 /// Writes data to standard output.

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
@@ -16,6 +16,7 @@ use crate::api::{FIELD_MANAGER, ForgeSpec, RemoteBasesSpec, Sync, SyncSpec};
 use crate::cli::{Failure, RemoteArgs};
 use crate::cluster;
 use crate::config::{AgentConfig, ClusterConfig};
+use crate::pace::Pace;
 
 /// How the URL of a Sync begins whose repository is a directory on the machine of its agent.
 pub const SCHEME: &str = "dir://";
@@ -41,7 +42,7 @@ pub(crate) async fn run(dir: &Path, cluster: &ClusterConfig, namespace: &str, re
     let sync = Sync::new(&key.name, spec(&dir, remote));
     Api::<Sync>::namespaced(client, namespace).patch(&key.name, &apply, &Patch::Apply(sync)).await?;
     _ = writeln!(std::io::stderr(), "Following {} as Sync {key}; Ctrl-C ends it. What was applied stays.", dir.display());
-    agent::follow_all(config(&key, cluster, remote), Some(key)).await
+    agent::follow_all(config(&key, cluster, remote), Some(key), Pace::new(Instant::now())).await
 }
 
 fn spec(dir: &Path, remote: &RemoteArgs) -> SyncSpec {

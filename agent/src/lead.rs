@@ -30,6 +30,7 @@ use crate::facts::{self, Facts};
 use crate::forge::{Access, Credential};
 use crate::git::{self, CommitId, Credentials, Git, Limits, Reference};
 use crate::inventory::{Inventory, applyset_id};
+use crate::pace::Pace;
 use crate::queue::Cause;
 use crate::secret::{SafeUrl, Secret};
 use crate::server::{HookForge, HookSecret};
@@ -104,6 +105,7 @@ pub(crate) struct Led {
     leader: Leader,
     context: String,
     identity: String,
+    pace: Pace,
     /// Rung by the push hook, or when a working tree is saved.
     wake: Arc<Notify>,
     times: Times,
@@ -289,7 +291,7 @@ impl Agent {
         let (key, identity) = (key.clone(), self.config.identity.clone());
         let keys = Keys { credentials: RefCell::new(credentials), access, ..Keys::default() };
         let audit = (!self.config.audit.is_zero()).then_some(self.config.audit);
-        Ok((Led { key, leader, context, identity, wake, times, audit, keys, next_look }, kinds))
+        Ok((Led { key, leader, context, identity, pace: self.pace.clone(), wake, times, audit, keys, next_look }, kinds))
     }
 
     fn source(
@@ -552,7 +554,7 @@ impl Led {
                         }
                     }
                     // Most events are of controllers at work: nothing follows from them.
-                    Some(seen) = sightings.recv() => if !helm.notice_all(seen, &mut sightings, &mut watches) { continue },
+                    Some(seen) = sightings.recv() => if !helm.notice_all(seen, &mut sightings, &mut watches) { helm.pass(); continue },
                     polled = under_way(&mut helm.poll) => helm.polled(polled),
                     synced = under_way(&mut helm.sync) => helm.synced(synced),
                     kept = under_way(&mut helm.keeping) => helm.kept(&kept),
@@ -563,6 +565,7 @@ impl Led {
                 }
                 break;
             }
+            self.pace.stir(Instant::now().into_std());
             helm.decide();
         }
     }
@@ -757,12 +760,18 @@ impl<'a> Helm<'a> {
                 watches.restart(definition);
             }
             if self.notice(seen) {
-                watches.stir();
                 return true;
             }
             next = sightings.try_recv().ok();
         }
         false
+    }
+
+    /// Nothing follows from what was seen.
+    fn pass(&self) {
+        if self.poll.is_none() && self.sync.is_none() && self.heals.is_empty() {
+            self.led.pace.pass();
+        }
     }
 
     /// Notes what a watch has seen. Returns whether anything may follow from it.

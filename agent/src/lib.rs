@@ -15,6 +15,7 @@ pub mod api;
 pub mod secret;
 
 pub mod agent;
+pub mod pace;
 pub mod lead;
 pub mod queue;
 pub mod sync;

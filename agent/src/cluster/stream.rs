@@ -5,9 +5,8 @@
 //! A stream that ends is taken up again where it stopped; when the server no longer knows that place (410), the state is told anew.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Status;
@@ -17,7 +16,6 @@ use serde_json::value::RawValue;
 
 use super::discovery::parse;
 use super::glance::{Glance, glance};
-use super::pace::{MOMENT, Pace};
 use super::refusal::Refusal;
 use super::wire::{Call, JSON, METADATA, Wire, backoff, chain, escaped, jitter};
 
@@ -36,8 +34,6 @@ const SILENCE: Duration = Duration::from_secs(240);
 const BLINKS: u32 = 5;
 /// How often a failure that will not pass by itself is met with a short pause.
 const QUICK_TRIES: u32 = 8;
-/// How often the connection is given its turn before it is believed that nothing more has come: it is another task that reads it.
-const TURNS: u32 = 3;
 /// The longest pause after a failure that will not pass by itself (no rights, no such kind).
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 
@@ -69,8 +65,6 @@ pub(super) struct Feed {
     accept: &'static str,
     by_pages: bool,
     tries: u32,
-    /// How closely it is followed; as closely as can be where nothing is said.
-    pace: Option<Pace>,
     at: At,
 }
 
@@ -93,17 +87,12 @@ enum At {
 impl Feed {
     /// Of the collection at this path, those that `selector` names (a query such as `labelSelector=a%3Db`, may be empty).
     pub(super) fn new(wire: Wire, collection: String, selector: String) -> Self {
-        Self { wire, collection, selector, accept: JSON, by_pages: false, tries: 0, pace: None, at: At::Nowhere }
+        Self { wire, collection, selector, accept: JSON, by_pages: false, tries: 0, at: At::Nowhere }
     }
 
     /// The same, but of each object only its name, labels and the rest of `metadata`.
     pub(super) fn metadata_only(self) -> Self {
         Self { accept: METADATA, ..self }
-    }
-
-    /// The same, followed at this pace.
-    pub(super) fn paced(self, pace: Pace) -> Self {
-        Self { pace: Some(pace), ..self }
     }
 
     /// What comes next; waits for it, for ever if nothing happens. Not to be cancelled: what was read would be lost, so the state is told anew.
@@ -143,7 +132,7 @@ impl Feed {
     }
 
     async fn telling(&mut self, mut stream: Stream) -> (At, Option<Told>) {
-        match stream.next(None).await {
+        match stream.next().await {
             Ok(Some(Line::Object { deleted, glance, object })) => (At::Telling(stream), Some(Told::Object { deleted, glance, object })),
             Ok(Some(Line::Bookmark { version, whole: true })) => (At::Following(stream, version), Some(self.whole())),
             Ok(Some(Line::Bookmark { .. })) => (At::Telling(stream), None),
@@ -187,7 +176,7 @@ impl Feed {
     }
 
     async fn following(&mut self, mut stream: Stream, version: String) -> (At, Option<Told>) {
-        match stream.next(self.pace.as_ref()).await {
+        match stream.next().await {
             Ok(Some(Line::Object { deleted, glance, object })) => {
                 self.tries = 0;
                 (At::Following(stream, glance.version.clone()), Some(Told::Object { deleted, glance, object }))
@@ -274,8 +263,8 @@ enum Line {
 
 impl Stream {
     /// The next event; `None` at the end.
-    async fn next(&mut self, pace: Option<&Pace>) -> Result<Option<Line>, Refusal> {
-        match tokio::time::timeout(SILENCE, self.lines.next(pace)).await {
+    async fn next(&mut self) -> Result<Option<Line>, Refusal> {
+        match tokio::time::timeout(SILENCE, self.lines.next()).await {
             Ok(Ok(Some(line))) => read(line).map(Some),
             Ok(Ok(None)) => Ok(None),
             Ok(Err(message)) => Err(Refusal::Away { message }),
@@ -332,16 +321,14 @@ struct Lines {
     buffer: Vec<u8>,
     used: usize,
     silent: bool,
-    /// Whether something came since it was last waited for.
-    lively: bool,
 }
 
 impl Lines {
     fn new(body: Body) -> Self {
-        Self { body, buffer: Vec::new(), used: 0, silent: true, lively: false }
+        Self { body, buffer: Vec::new(), used: 0, silent: true }
     }
 
-    async fn next(&mut self, pace: Option<&Pace>) -> Result<Option<&[u8]>, String> {
+    async fn next(&mut self) -> Result<Option<&[u8]>, String> {
         self.forget();
         let mut searched = 0;
         loop {
@@ -354,37 +341,10 @@ impl Lines {
             if searched > MOST_LINE {
                 return Err(format!("an event of more than {MOST_LINE} bytes"));
             }
-            match self.more(pace).await {
-                None => return Ok(None),
-                Some(more) => more?,
-            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|error| chain(&error))?;
+            self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         }
-    }
-
-    /// Reads on. While it is calm and all that had come was read, what comes in the next moment is waited for and read together.
-    async fn more(&mut self, pace: Option<&Pace>) -> Option<Result<(), String>> {
-        if pace.is_some_and(|pace| pace.is_calm(Instant::now())) {
-            for _ in 0..TURNS {
-                if let Some(read) = self.read().now_or_never() {
-                    return read;
-                }
-                tokio::task::yield_now().await;
-            }
-            if std::mem::take(&mut self.lively) {
-                tokio::time::sleep(MOMENT).await;
-            }
-        }
-        self.read().await
-    }
-
-    async fn read(&mut self) -> Option<Result<(), String>> {
-        let frame = match self.body.frame().await? {
-            Ok(frame) => frame,
-            Err(error) => return Some(Err(chain(&error))),
-        };
-        self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-        self.lively = true;
-        Some(Ok(()))
     }
 
     /// Drops the line that was given out, and the room of a long one.
@@ -452,26 +412,15 @@ mod tests {
     #[tokio::test]
     async fn lines_are_cut_from_a_body() {
         let mut lines = Lines::new(Body::from(b"one\n\ntwo\ncut".to_vec()));
-        assert_eq!(lines.next(None).await.unwrap().unwrap(), b"one");
-        assert_eq!(lines.next(None).await.unwrap().unwrap(), b"");
-        assert_eq!(lines.next(None).await.unwrap().unwrap(), b"two");
-        assert_eq!(lines.next(None).await.unwrap(), None, "a line without an end was cut off");
-    }
-
-    #[tokio::test]
-    async fn nothing_is_lost_while_it_is_calm() {
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        let mut lines = Lines::new(Body::from(b"one\ntwo\n".to_vec()));
-        let pace = Pace::new(long_ago);
-        assert!(pace.is_calm(Instant::now()));
-        assert_eq!(lines.next(Some(&pace)).await.unwrap().unwrap(), b"one");
-        assert_eq!(lines.next(Some(&pace)).await.unwrap().unwrap(), b"two");
-        assert_eq!(lines.next(Some(&pace)).await.unwrap(), None);
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"one");
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"");
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"two");
+        assert_eq!(lines.next().await.unwrap(), None, "a line without an end was cut off");
     }
 
     #[tokio::test]
     async fn a_line_without_end_is_refused() {
         let mut lines = Lines::new(Body::from(vec![b'x'; MOST_LINE + 1]));
-        assert!(lines.next(None).await.unwrap_err().contains("more than"));
+        assert!(lines.next().await.unwrap_err().contains("more than"));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -16,7 +16,6 @@ use tokio::task::JoinHandle;
 use super::Cluster;
 use super::discovery::{Resource, parse};
 use super::glance::Glance;
-use super::pace::Pace;
 use super::refusal::Refusal;
 use super::stream::{Feed, Told};
 use super::wire::escaped;
@@ -145,8 +144,8 @@ impl Cluster {
     }
 
     /// Tells all that happens to the objects of one kind that bear the id of our ApplySet, until nobody listens.
-    pub async fn watch(&self, applyset: &str, kind: Resource, pace: Pace, listener: mpsc::Sender<Seen>) {
-        let mut feed = self.feed(applyset, &kind).paced(pace);
+    pub async fn watch(&self, applyset: &str, kind: Resource, listener: mpsc::Sender<Seen>) {
+        let mut feed = self.feed(applyset, &kind);
         let kind = Arc::new(kind);
         loop {
             let told = tokio::select! {
@@ -252,7 +251,6 @@ pub struct Watches {
     cluster: Cluster,
     applyset: String,
     listener: mpsc::Sender<Seen>,
-    pace: Pace,
     running: HashMap<Resource, JoinHandle<()>>,
     definitions: Option<JoinHandle<()>>,
 }
@@ -260,7 +258,7 @@ pub struct Watches {
 impl Watches {
     /// None yet. What they see goes to `listener`.
     pub fn new(cluster: Cluster, applyset: String, listener: mpsc::Sender<Seen>) -> Self {
-        Self { cluster, applyset, listener, pace: Pace::new(Instant::now()), running: HashMap::new(), definitions: None }
+        Self { cluster, applyset, listener, running: HashMap::new(), definitions: None }
     }
 
     /// Watches just these kinds: starts what is missing, ends what is no longer wanted, leaves the rest undisturbed.
@@ -293,14 +291,9 @@ impl Watches {
         }
     }
 
-    /// Something that was seen mattered: what comes next is seen at once, and not together with others a moment later.
-    pub fn stir(&self) {
-        self.pace.stir(Instant::now());
-    }
-
     fn start(&self, kind: Resource) -> JoinHandle<()> {
-        let (cluster, applyset, pace, listener) = (self.cluster.clone(), self.applyset.clone(), self.pace.clone(), self.listener.clone());
-        tokio::spawn(async move { cluster.watch(&applyset, kind, pace, listener).await })
+        let (cluster, applyset, listener) = (self.cluster.clone(), self.applyset.clone(), self.listener.clone());
+        tokio::spawn(async move { cluster.watch(&applyset, kind, listener).await })
     }
 }
 
