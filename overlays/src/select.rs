@@ -6,16 +6,22 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::fields::edit;
+use crate::layer::decode;
 use crate::object::{Id, Object};
 
 /// A selector as it is written in a kustomization. Empty parts select everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Selector {
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) group: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) version: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) namespace: String,
     pub(crate) label_selector: String,
     pub(crate) annotation_selector: String,

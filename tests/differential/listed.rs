@@ -24,8 +24,6 @@ enum Sign {
     Told(&'static [&'static str], &'static str),
     /// kustomize prints what it keeps among annotations while it builds.
     Leaks,
-    /// The tree has a byte order mark behind the beginning of a file.
-    InnerMark,
     /// kustomize prints, and the tree has a merge key with a tag before it.
     TaggedMerge,
     /// Only kustomize refuses, for it sees a change between two texts that it then prints, and they are the same.
@@ -43,7 +41,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 47] = [
+const LISTED: [Listed; 46] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -115,7 +113,10 @@ const LISTED: [Listed; 47] = [
         &["error converting YAML to JSON: yaml: unmarshal errors:", "already set in map"],
         "a configuration has a key twice; here the last counts, as in a kustomization",
     ),
-    Listed { reason: "a key of a patch is a map, and is dropped there", sign: Sign::Told(&["}:"], "a key is a list or a map") },
+    Listed {
+        reason: "a key of a patch is a map, and is dropped there, with what stands beside it",
+        sign: Sign::Told(&[], "a key is a list or a map"),
+    },
     refused(
         &["^map[string]interface {}{", ": yaml: invalid map key: "],
         "kustomize moved a comment to where a key becomes a list when it is read again",
@@ -133,10 +134,6 @@ const LISTED: [Listed; 47] = [
     Listed {
         reason: "a line separator (U+2028) in a folded block is a line end of another kind when it is read again",
         sign: Sign::Values(&[">", "\u{2028}"], is_same_but_for_line_ends),
-    },
-    Listed {
-        reason: "a byte order mark within a file is a letter there; here it is none at the beginning of a line",
-        sign: Sign::InnerMark,
     },
     Listed {
         reason: "a key has a tag that it does not fit, which kustomize sees in some fields only",
@@ -187,7 +184,6 @@ pub(crate) fn listed(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> Option<&'
         (Sign::RefusedOf(of, words), Err(error), Ok(_)) => says(of) && has_in_order(&innermost(error), words),
         (Sign::Told(words, told), Ok(_), Err(error)) => says(words) && error.contains(told),
         (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/prev") && !ours.contains("internal.config"),
-        (Sign::InnerMark, ..) => tree.files.values().any(|content| content.chars().skip(1).any(|c| c == '\u{feff}')),
         (Sign::TaggedMerge, Ok(_), _) => tree.files.values().any(|content| has_tagged_merge(content)),
         (Sign::NoChange, Err(error), Ok(_)) => shows_no_change(error),
         (Sign::Values(words, is_meant), Ok(theirs), Ok(ours)) => says(words) && differ_only(theirs, ours, *is_meant),
