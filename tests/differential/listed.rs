@@ -24,7 +24,7 @@ enum Sign {
     Told(&'static [&'static str], &'static str),
     /// kustomize prints what it keeps among annotations while it builds.
     Leaks,
-    /// kustomize prints, and the tree has a merge key with a tag before it.
+    /// The tree has a merge key with a tag before it, and all that differs are keys of this name.
     TaggedMerge,
     /// Only kustomize refuses, for it sees a change between two texts that it then prints, and they are the same.
     NoChange,
@@ -41,7 +41,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 46] = [
+const LISTED: [Listed; 47] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -148,6 +148,11 @@ const LISTED: [Listed; 46] = [
         reason: "a replacement writes a word where a number was; kustomize tells it only if the field is still there in the end",
         sign: Sign::Told(&["eplacement"], "can't replace a"),
     },
+    refused_of(
+        &["\u{feff}"],
+        &["MalformedYAMLError: yaml: line "],
+        "a byte order mark that comes to stand first in what go-yaml has read ahead loses the first letters of the lines after it",
+    ),
     refused(&["invalid base64 data"], "a replacement put a text into a binary value; here it is text"),
     refused(&["is missing for replacement source"], "a null that another replacement filled is still taken for missing there"),
     refused(&["number of previous names"], "a replacement copied half of what kustomize keeps among the annotations"),
@@ -184,7 +189,9 @@ pub(crate) fn listed(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> Option<&'
         (Sign::RefusedOf(of, words), Err(error), Ok(_)) => says(of) && has_in_order(&innermost(error), words),
         (Sign::Told(words, told), Ok(_), Err(error)) => says(words) && error.contains(told),
         (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/prev") && !ours.contains("internal.config"),
-        (Sign::TaggedMerge, Ok(_), _) => tree.files.values().any(|content| has_tagged_merge(content)),
+        (Sign::TaggedMerge, Ok(theirs), Ok(ours)) => {
+            tree.files.values().any(|content| has_tagged_merge(content)) && without_merges(theirs) == without_merges(ours)
+        }
         (Sign::NoChange, Err(error), Ok(_)) => shows_no_change(error),
         (Sign::Values(words, is_meant), Ok(theirs), Ok(ours)) => says(words) && differ_only(theirs, ours, *is_meant),
         _ => false,
@@ -231,6 +238,21 @@ fn is_number_as_text(theirs: &Value, ours: &Value) -> bool {
 fn has_tagged_merge(content: &str) -> bool {
     let is_tagged = |before: &str| before.split_whitespace().next_back().is_some_and(|word| word.len() > 1 && word.starts_with('!'));
     content.lines().filter_map(|line| line.split_once("<<:")).any(|(before, _)| is_tagged(before))
+}
+
+/// The documents without their merge keys.
+fn without_merges(text: &str) -> Option<Value> {
+    fn without(value: Value) -> Value {
+        match value {
+            Value::Sequence(items) => Value::Sequence(items.into_iter().map(without).collect()),
+            Value::Mapping(entries) => {
+                let others = entries.into_iter().filter(|(key, _)| key.as_str() != Some("<<"));
+                Value::Mapping(others.map(|(key, value)| (key, without(value))).collect())
+            }
+            value => value,
+        }
+    }
+    documents(text).map(|documents| without(Value::Sequence(documents)))
 }
 
 /// Whether kustomize's text has comments in it that are none of the text.
