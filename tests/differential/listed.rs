@@ -41,7 +41,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 47] = [
+const LISTED: [Listed; 49] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -127,6 +127,14 @@ const LISTED: [Listed; 47] = [
         sign: Sign::Told(&["local-config"], "mapping key"),
     },
     Listed {
+        reason: "the same, of an object that a patch deletes, which is never printed either",
+        sign: Sign::Told(&["$patch", "delete"], "mapping key"),
+    },
+    Listed {
+        reason: "a directive that there is not stands in an item that is new, and is printed there",
+        sign: Sign::Told(&["$patch"], "it can be merge, replace or delete"),
+    },
+    Listed {
         reason: "a var puts a name that a replacement made a number of: as text there, as a number here",
         sign: Sign::Values(&["eplacement", "objref"], is_number_as_text),
     },
@@ -188,7 +196,7 @@ pub(crate) fn listed(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> Option<&'
         (Sign::Refused(words), Err(error), Ok(_)) => has_in_order(&innermost(error), words),
         (Sign::RefusedOf(of, words), Err(error), Ok(_)) => says(of) && has_in_order(&innermost(error), words),
         (Sign::Told(words, told), Ok(_), Err(error)) => says(words) && error.contains(told),
-        (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/prev") && !ours.contains("internal.config"),
+        (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/") && !ours.contains("internal.config"),
         (Sign::TaggedMerge, Ok(theirs), Ok(ours)) => {
             tree.files.values().any(|content| has_tagged_merge(content)) && without_merges(theirs) == without_merges(ours)
         }

@@ -16,12 +16,14 @@ use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Val
 /// # Errors
 /// An unknown directive, or a map where the other side has a scalar or list.
 pub(crate) fn merge(schemas: &Schemas, object: Node, patch: Node) -> Result<Option<Node>, String> {
-    let merger = Merger { schemas };
+    let merger = Merger { schemas, has_doubles: edit::double_key(&patch).is_some() };
     merger.merge(Pair::Both(object, patch), None)
 }
 
 struct Merger<'a> {
     schemas: &'a Schemas,
+    /// Whether a map of the patch has a key twice.
+    has_doubles: bool,
 }
 
 /// What the two sides have at one path.
@@ -140,7 +142,13 @@ impl<'a> Merger<'a> {
     fn entries(&self, map: Node, schema: Option<Schema<'a>>, mut pair: impl FnMut(&Entry, Node) -> Pair) -> Result<Node, String> {
         let Node { value: Value::Map(entries), mark } = map else { return Ok(map) };
         let mut kept = Vec::with_capacity(entries.len());
+        let mut seen = HashSet::new();
         for entry in entries {
+            // kyaml finds the first of a key only; another one stays as it is.
+            if self.has_doubles && !seen.insert(key_text(&entry).to_owned()) {
+                kept.push(entry);
+                continue;
+            }
             let of = schema.and_then(|schema| schema.field(key_text(&entry)));
             let Entry { key, value } = entry;
             let entry = Entry { key, value: Node::plain("") };

@@ -117,17 +117,18 @@ struct Described {
 impl Build<'_> {
     /// The configuration of a layer: that of its children, and what its files add.
     pub(super) fn config(&mut self, layer: &Layer, below: &Arc<Config>) -> Result<Arc<Config>, Error> {
-        let mut config = Config::defaults();
+        let mut added = Arc::new(Config::default());
         for name in &layer.kustomization.configurations {
             let (path, node) = self.config_file(layer, name)?;
             let additions: Additions = match &node {
                 Some(node) => decode::decode(node, Mode::Additions).map_err(|wrong| self.source.wrong(wrong, Stage::Layer, &path))?,
                 None => Additions::default(),
             };
-            let added = config.merge(&Arc::new(additions.into()));
-            config = added.map_err(|problem| self.error(layer, Stage::Layer, format!("`{path}`: {problem}"), name.mark))?;
+            let both = added.merge(&Arc::new(Config::from(additions).sorted()));
+            added = both.map_err(|problem| self.error(layer, Stage::Layer, format!("`{path}`: {problem}"), name.mark))?;
         }
-        config = below.merge(&config).map_err(|problem| self.error(layer, Stage::Layer, problem, Mark::default()))?;
+        let config = Config::defaults().merge(&added).map_err(|problem| self.error(layer, Stage::Layer, problem, Mark::default()))?;
+        let mut config = below.merge(&config).map_err(|problem| self.error(layer, Stage::Layer, problem, Mark::default()))?;
         for name in &layer.kustomization.crds {
             let (path, node) = self.config_file(layer, name)?;
             let json = node.unwrap_or_else(Node::map).to_json(Dialect::Config).map_err(|error| Error::yaml(&path, &error))?;
