@@ -163,13 +163,6 @@ fn value_at(text: &str, mark: Mark) -> Node {
     edit::written_at(&text.into(), mark)
 }
 
-/// A name that is written again.
-fn named_at(text: &str, mark: Mark) -> Node {
-    let mut name = value_at(text, mark);
-    edit::set_text(&mut name, text, mark);
-    name
-}
-
 /// The length of a line of base64 in kustomize.
 const BASE64_LINE: usize = 70;
 
@@ -206,8 +199,10 @@ pub(crate) fn merge(old: &Object, mut new: Object, behavior: Behavior) -> Object
     }
     for (field, text) in [("name", old.name()), ("namespace", old.namespace())] {
         let mark = old.body().at(&["metadata", field]).map(|node| node.mark).unwrap_or_default();
-        let value = if text.is_empty() { Node::map() } else { named_at(text, mark) };
-        put_in_metadata(&mut new, field, value);
+        // It is written again over what the generator says, and keeps only the style of that.
+        let mut value = new.body().at(&["metadata", field]).cloned().unwrap_or_else(|| Node::plain(""));
+        edit::set_text(&mut value, text, mark);
+        put_in_metadata(&mut new, field, if text.is_empty() { Node::map() } else { value });
     }
     let hashed = new.history.hashed && old.history.hashed;
     let made = new.history.made.take().filter(|_| behavior == Behavior::Replace);

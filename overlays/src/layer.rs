@@ -84,8 +84,11 @@ pub(crate) struct Label {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Field {
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) group: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) version: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) kind: String,
     pub(crate) path: String,
     pub(crate) create: bool,
@@ -149,10 +152,15 @@ pub(crate) struct Replacement {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ReplacementSource {
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) group: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) version: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) namespace: String,
     pub(crate) field_path: String,
     pub(crate) options: FieldOptions,

@@ -6,16 +6,22 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::fields::edit;
+use crate::layer::decode;
 use crate::object::{Id, Object};
 
 /// A selector as it is written in a kustomization. Empty parts select everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Selector {
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) group: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) version: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "decode::exact")]
     pub(crate) namespace: String,
     pub(crate) label_selector: String,
     pub(crate) annotation_selector: String,
@@ -160,7 +166,7 @@ fn requirement(part: &str) -> Option<Requirement> {
         return of(key, Test::Missing);
     }
     if let Some((key, value)) = part.split_once("!=") {
-        return of(key, Test::NotIn(one(value)));
+        return is_label_value(value.trim()).then(|| of(key, Test::NotIn(one(value))))?;
     }
     if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
         return is_label_value(value.trim()).then(|| of(key, Test::In(one(value))))?;
@@ -179,7 +185,10 @@ fn requirement(part: &str) -> Option<Requirement> {
 
 fn set_test(set: &str) -> Option<Test> {
     let (word, values) = set.split_once('(')?;
-    let values = values.trim_end().strip_suffix(')')?.split(',').map(|value| value.trim().to_owned()).collect();
+    let values: Vec<String> = values.trim_end().strip_suffix(')')?.split(',').map(|value| value.trim().to_owned()).collect();
+    if !values.iter().all(|value| is_label_value(value)) {
+        return None;
+    }
     match word.trim() {
         "in" => Some(Test::In(values)),
         "notin" => Some(Test::NotIn(values)),
@@ -187,12 +196,20 @@ fn set_test(set: &str) -> Option<Test> {
     }
 }
 
+/// A name, behind the domain that it may have.
 fn is_label_key(key: &str) -> bool {
-    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
+    let (domain, name) = key.rsplit_once('/').unwrap_or(("x", key));
+    let is_part = |part: &str| is_label_value(part) && !part.is_empty() && !part.contains(['_']) && part.to_lowercase() == part;
+    !name.is_empty() && is_label_value(name) && domain.split('.').all(is_part)
 }
 
+/// The longest that a value may be, and the name of a label.
+const LABEL_BYTES: usize = 63;
+
 fn is_label_value(value: &str) -> bool {
-    value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    value.len() <= LABEL_BYTES && value.chars().all(is_inner) && is_end(value.chars().next()) && is_end(value.chars().next_back())
 }
 
 #[cfg(test)]
@@ -211,6 +228,8 @@ mod tests {
         assert!(holds("a notin (b)", None) && holds("a", Some("")) && holds("!a", None));
         assert!(holds("a>1,a<3", Some("2")) && !holds("a>1", Some("x")));
         assert!(requirements("a in b").is_err() && requirements("=b").is_err());
+        assert!(requirements("a.b/c_d=E-f.g").is_ok() && requirements("a!=b # c").is_err() && requirements("a=-b").is_err());
+        assert!(requirements("a in (b c)").is_err() && requirements(&format!("a={}", "b".repeat(64))).is_err());
     }
 
     #[test]

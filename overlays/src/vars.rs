@@ -89,18 +89,21 @@ impl Vars {
     }
 }
 
-/// A number as Go's decimal functions read it, which know no octal digits and no other bases. Null and dates are texts.
+/// A number as Go's decimal functions read it, which know no octal digits and no other bases. Null and dates are texts, and so is what
+/// has any other tag.
 fn counted(value: &Node) -> Option<Node> {
-    let mut counted = value.clone();
-    if let Value::Scalar(text, Style::Plain, None) = &mut counted.value {
-        *text = match value.resolve(Dialect::Resource) {
-            Ok(Scalar::Int(_)) => text.parse::<i64>().ok()?.to_string().into(),
-            Ok(Scalar::Float(_)) => yaml::float_text(text.parse().ok()?).into(),
-            Ok(Scalar::Null | Scalar::Timestamp(_)) => return Some(edit::string_at(text, value.mark)),
-            _ => return Some(counted),
-        };
+    let Value::Scalar(text, style, tag) = &value.value else { return Some(value.clone()) };
+    let plain = |text: String| Some(Node { value: Value::Scalar(text.into(), Style::Plain, None), mark: value.mark });
+    let is_plain = *style == Style::Plain && tag.is_none();
+    match (edit::type_tag(value), value.resolve(Dialect::Resource)) {
+        _ if !is_plain && !edit::is_tagged(tag.as_deref()) => Some(value.clone()),
+        ("tag:yaml.org,2002:int", _) => plain(text.parse::<i64>().ok()?.to_string()),
+        ("tag:yaml.org,2002:float", _) => plain(yaml::float_text(text.parse().ok()?)),
+        (_, Ok(Scalar::Bool(truth))) => plain(truth.to_string()),
+        (_, Err(_)) => None,
+        (edit::STRING_TAG, _) if is_plain => Some(value.clone()),
+        _ => Some(edit::string_at(text, value.mark)),
     }
-    Some(counted)
 }
 
 fn completed(mut var: Var) -> Var {

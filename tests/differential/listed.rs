@@ -24,9 +24,7 @@ enum Sign {
     Told(&'static [&'static str], &'static str),
     /// kustomize prints what it keeps among annotations while it builds.
     Leaks,
-    /// The tree has a byte order mark behind the beginning of a file.
-    InnerMark,
-    /// kustomize prints, and the tree has a merge key with a tag before it.
+    /// The tree has a merge key with a tag before it, and all that differs are keys of this name.
     TaggedMerge,
     /// Only kustomize refuses, for it sees a change between two texts that it then prints, and they are the same.
     NoChange,
@@ -43,7 +41,7 @@ const fn refused_of(of: &'static [&'static str], words: &'static [&'static str],
 }
 
 /// All of them. What kustomize refuses is in trees that nobody can have in use.
-const LISTED: [Listed; 47] = [
+const LISTED: [Listed; 49] = [
     refused(&["yaml: cannot decode !!", "` as a !!null"], "a null that a replacement fills has kept its type there, and cannot be printed"),
     refused_of(
         &["eplacement"],
@@ -115,7 +113,10 @@ const LISTED: [Listed; 47] = [
         &["error converting YAML to JSON: yaml: unmarshal errors:", "already set in map"],
         "a configuration has a key twice; here the last counts, as in a kustomization",
     ),
-    Listed { reason: "a key of a patch is a map, and is dropped there", sign: Sign::Told(&["}:"], "a key is a list or a map") },
+    Listed {
+        reason: "a key of a patch is a map, and is dropped there, with what stands beside it",
+        sign: Sign::Told(&[], "a key is a list or a map"),
+    },
     refused(
         &["^map[string]interface {}{", ": yaml: invalid map key: "],
         "kustomize moved a comment to where a key becomes a list when it is read again",
@@ -126,6 +127,14 @@ const LISTED: [Listed; 47] = [
         sign: Sign::Told(&["local-config"], "mapping key"),
     },
     Listed {
+        reason: "the same, of an object that a patch deletes, which is never printed either",
+        sign: Sign::Told(&["$patch", "delete"], "mapping key"),
+    },
+    Listed {
+        reason: "a directive that there is not stands in an item that is new, and is printed there",
+        sign: Sign::Told(&["$patch"], "it can be merge, replace or delete"),
+    },
+    Listed {
         reason: "a var puts a name that a replacement made a number of: as text there, as a number here",
         sign: Sign::Values(&["eplacement", "objref"], is_number_as_text),
     },
@@ -133,10 +142,6 @@ const LISTED: [Listed; 47] = [
     Listed {
         reason: "a line separator (U+2028) in a folded block is a line end of another kind when it is read again",
         sign: Sign::Values(&[">", "\u{2028}"], is_same_but_for_line_ends),
-    },
-    Listed {
-        reason: "a byte order mark within a file is a letter there; here it is none at the beginning of a line",
-        sign: Sign::InnerMark,
     },
     Listed {
         reason: "a key has a tag that it does not fit, which kustomize sees in some fields only",
@@ -151,6 +156,11 @@ const LISTED: [Listed; 47] = [
         reason: "a replacement writes a word where a number was; kustomize tells it only if the field is still there in the end",
         sign: Sign::Told(&["eplacement"], "can't replace a"),
     },
+    refused_of(
+        &["\u{feff}"],
+        &["MalformedYAMLError: yaml: line "],
+        "a byte order mark that comes to stand first in what go-yaml has read ahead loses the first letters of the lines after it",
+    ),
     refused(&["invalid base64 data"], "a replacement put a text into a binary value; here it is text"),
     refused(&["is missing for replacement source"], "a null that another replacement filled is still taken for missing there"),
     refused(&["number of previous names"], "a replacement copied half of what kustomize keeps among the annotations"),
@@ -186,9 +196,10 @@ pub(crate) fn listed(tree: &Tree, theirs: &Outcome, ours: &Outcome) -> Option<&'
         (Sign::Refused(words), Err(error), Ok(_)) => has_in_order(&innermost(error), words),
         (Sign::RefusedOf(of, words), Err(error), Ok(_)) => says(of) && has_in_order(&innermost(error), words),
         (Sign::Told(words, told), Ok(_), Err(error)) => says(words) && error.contains(told),
-        (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/prev") && !ours.contains("internal.config"),
-        (Sign::InnerMark, ..) => tree.files.values().any(|content| content.chars().skip(1).any(|c| c == '\u{feff}')),
-        (Sign::TaggedMerge, Ok(_), _) => tree.files.values().any(|content| has_tagged_merge(content)),
+        (Sign::Leaks, Ok(theirs), Ok(ours)) => theirs.contains("internal.config.kubernetes.io/") && !ours.contains("internal.config"),
+        (Sign::TaggedMerge, Ok(theirs), Ok(ours)) => {
+            tree.files.values().any(|content| has_tagged_merge(content)) && without_merges(theirs) == without_merges(ours)
+        }
         (Sign::NoChange, Err(error), Ok(_)) => shows_no_change(error),
         (Sign::Values(words, is_meant), Ok(theirs), Ok(ours)) => says(words) && differ_only(theirs, ours, *is_meant),
         _ => false,
@@ -235,6 +246,21 @@ fn is_number_as_text(theirs: &Value, ours: &Value) -> bool {
 fn has_tagged_merge(content: &str) -> bool {
     let is_tagged = |before: &str| before.split_whitespace().next_back().is_some_and(|word| word.len() > 1 && word.starts_with('!'));
     content.lines().filter_map(|line| line.split_once("<<:")).any(|(before, _)| is_tagged(before))
+}
+
+/// The documents without their merge keys.
+fn without_merges(text: &str) -> Option<Value> {
+    fn without(value: Value) -> Value {
+        match value {
+            Value::Sequence(items) => Value::Sequence(items.into_iter().map(without).collect()),
+            Value::Mapping(entries) => {
+                let others = entries.into_iter().filter(|(key, _)| key.as_str() != Some("<<"));
+                Value::Mapping(others.map(|(key, value)| (key, without(value))).collect())
+            }
+            value => value,
+        }
+    }
+    documents(text).map(|documents| without(Value::Sequence(documents)))
 }
 
 /// Whether kustomize's text has comments in it that are none of the text.

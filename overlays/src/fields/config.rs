@@ -45,6 +45,12 @@ impl Config {
         Arc::clone(&DEFAULTS)
     }
 
+    /// The same, each list in the order in which it is added to another.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.sort();
+        self
+    }
+
     /// Adds what another configuration has; the same field is there once.
     ///
     /// # Errors

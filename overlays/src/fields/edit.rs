@@ -58,6 +58,16 @@ pub(crate) fn string_at(text: &str, mark: Mark) -> Node {
     Node { value: Value::Scalar(text.into(), Style::Quoted, None), mark }
 }
 
+/// A string that takes the place of a node. Without quotes there, it has a tag instead: a patch may put a number in its place.
+pub(crate) fn string_like(before: &Node, text: &str, mark: Mark) -> Node {
+    match before.value {
+        Value::Scalar(_, Style::Plain, _) if !text.contains('\n') => {
+            Node { value: Value::Scalar(text.into(), Style::Plain, Some("!!str".into())), mark }
+        }
+        _ => string_at(text, mark),
+    }
+}
+
 /// Whether a text of one line is no string to YAML 1.1 if it stands without quotes: a number, a date, but also a map (`a: b`) or a comment.
 pub(crate) fn reads_otherwise(text: &Text) -> bool {
     let is_string = |node: &Node| matches!(node.resolve(Dialect::Config), Ok(Scalar::Str(_)));

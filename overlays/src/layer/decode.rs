@@ -3,13 +3,14 @@
 //! It must not know which fields there are: the types say that, through serde. What it adds is what Go's JSON decoder does for
 //! kustomize: keys in any case, null as nothing, YAML 1.1 scalars, no conversion between types, unknown fields refused.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::diagnostic::Code;
-use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Value};
+use crate::yaml::{self, Dialect, Entry, Mark, Node, Scalar, Value, short_float};
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +79,31 @@ pub(crate) enum Mode {
     Kustomization,
     /// A file of `configurations`: unknown fields are refused, and a number is taken for a string where one is needed.
     Additions,
-    /// The configuration of a step: unknown fields are passed over.
+    /// The configuration of a step: unknown fields are passed over, and a number is taken for a string where one is needed.
     Step,
+    /// The same, but a number is no string.
+    Generator,
+}
+
+const EXACT: &str = "$exact";
+
+/// A value in which a number is no string, in whatever file: kustomize takes one for the other only where the type itself has the
+/// field, not where it has it from a type that it embeds (the kind of a field, of a selector, of a source).
+///
+/// # Errors
+/// The value has another type.
+pub(crate) fn exact<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Inner<T>(std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Inner<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a value")
+        }
+        fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+            T::deserialize(deserializer)
+        }
+    }
+    deserializer.deserialize_newtype_struct(EXACT, Inner(std::marker::PhantomData))
 }
 
 /// Reads a node into a type.
@@ -87,13 +111,17 @@ pub(crate) enum Mode {
 /// # Errors
 /// A value has another type, or a field is unknown.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(node: &'de Node, mode: Mode) -> Result<T, Wrong> {
-    T::deserialize(Reader { node, mode })
+    let is_lax = matches!(mode, Mode::Additions | Mode::Step);
+    T::deserialize(Reader { node, knows_all: matches!(mode, Mode::Kustomization | Mode::Additions), is_lax })
 }
 
 #[derive(Clone, Copy)]
 struct Reader<'de> {
     node: &'de Node,
-    mode: Mode,
+    /// Whether an unknown field is an error.
+    knows_all: bool,
+    /// Whether a number is taken for a string.
+    is_lax: bool,
 }
 
 impl<'de> Reader<'de> {
@@ -174,9 +202,9 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             Ok(Scalar::Null) => visitor.visit_str(""),
             Ok(Scalar::Str(text)) => visitor.visit_str(&text),
             Ok(Scalar::Timestamp(text)) => visitor.visit_string(text),
-            Ok(Scalar::Bool(value)) if self.mode != Mode::Kustomization => visitor.visit_string(value.to_string()),
-            Ok(Scalar::Int(value)) if self.mode != Mode::Kustomization => visitor.visit_string(value.to_string()),
-            Ok(Scalar::Float(value)) if self.mode != Mode::Kustomization => visitor.visit_string(value.to_string()),
+            Ok(Scalar::Bool(value)) if self.is_lax => visitor.visit_string(value.to_string()),
+            Ok(Scalar::Int(value)) if self.is_lax => visitor.visit_string(value.to_string()),
+            Ok(Scalar::Float(value)) if self.is_lax && value.is_finite() => visitor.visit_string(short_float(value)),
             _ => Err(self.wrong("a string")),
         }
     }
@@ -227,7 +255,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         if name == PLACED {
             return visitor.visit_seq(Place { reader: self, next: 0 });
         }
-        visitor.visit_newtype_struct(self)
+        visitor.visit_newtype_struct(Self { is_lax: self.is_lax && name != EXACT, ..self })
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
@@ -246,7 +274,7 @@ impl<'de> Reader<'de> {
         for entry in entries {
             let key = key_text(entry)?;
             let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(&key)) else {
-                if self.mode != Mode::Step {
+                if self.knows_all {
                     return Err(unknown(&key, entry.key.mark, fields));
                 }
                 continue;
@@ -271,15 +299,8 @@ fn unknown(key: &str, mark: Mark, fields: &[&str]) -> Wrong {
 
 /// A key as JSON has it: YAML 1.1 reads `y` as true.
 fn key_text(entry: &Entry) -> Result<String, Wrong> {
-    let unusable = |message: &str| <Wrong as de::Error>::custom(message).at(entry.key.mark);
-    Ok(match entry.key.resolve(Dialect::Config).map_err(|error| unusable(error.message()))? {
-        Scalar::Null => "null".to_owned(),
-        Scalar::Bool(value) => value.to_string(),
-        Scalar::Int(value) => value.to_string(),
-        Scalar::Float(value) => value.to_string(),
-        Scalar::Timestamp(text) => text,
-        Scalar::Str(text) => text.into_owned(),
-    })
+    let text = yaml::key_text(&entry.key, Dialect::Config, false);
+    text.map(Cow::into_owned).map_err(|error| <Wrong as de::Error>::custom(error.message()).at(entry.key.mark))
 }
 
 struct Items<'de> {

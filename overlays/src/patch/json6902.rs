@@ -76,22 +76,28 @@ pub(crate) fn operations(patch: &Node) -> Result<Vec<Operation>, String> {
 }
 
 fn operation(item: &Node) -> Result<Operation, String> {
-    let text = |key: &str| item.get(key).and_then(Node::text).map(|text| text.to_string());
-    let name = text("op").ok_or("an operation of a JSON patch has no `op`")?;
-    let path = Pointer::new(&text("path").ok_or_else(|| format!("the operation `{name}` of a JSON patch has no `path`"))?)?;
+    // What is not needed is read too: one value that cannot be read is enough for the whole not to be JSON.
+    let item = restated(item)?;
+    let text = |key: &str| match item.get(key)?.resolve(Dialect::Resource) {
+        Ok(Scalar::Str(text)) => Some(text.into_owned()),
+        _ => None,
+    };
+    let name = text("op").ok_or("an operation of a JSON patch has no `op`, or one that is no text")?;
+    let no_path = || format!("the operation `{name}` of a JSON patch has no `path`, or one that is no text");
+    let path = Pointer::new(&text("path").ok_or_else(no_path)?)?;
     // Without a value kustomize takes null.
-    let value = || item.get("value").map_or_else(|| Ok(Node::plain("null")), restated);
+    let value = || item.get("value").cloned().unwrap_or_else(|| Node::plain("null"));
     let from = || match text("from") {
         Some(from) => Pointer::new(&from),
-        None => Err(format!("the operation `{name}` of a JSON patch has no `from`")),
+        None => Err(format!("the operation `{name}` of a JSON patch has no `from`, or one that is no text")),
     };
     match name.as_str() {
-        "add" => Ok(Operation::Add(path, value()?)),
+        "add" => Ok(Operation::Add(path, value())),
         "remove" => Ok(Operation::Remove(path)),
-        "replace" => Ok(Operation::Replace(path, value()?)),
+        "replace" => Ok(Operation::Replace(path, value())),
         "move" => Ok(Operation::Move(from()?, path)),
         "copy" => Ok(Operation::Copy(from()?, path)),
-        "test" => Ok(Operation::Test(path, value()?)),
+        "test" => Ok(Operation::Test(path, value())),
         other => Ok(Operation::Unknown(other.to_owned())),
     }
 }
@@ -107,9 +113,8 @@ pub(crate) fn restated(node: &Node) -> Result<Node, String> {
 }
 
 fn restated_entry(entry: &Entry) -> Result<Entry, String> {
-    let key = restated(&entry.key)?;
-    let text = key.text().cloned().ok_or("a key is a list or a map")?;
-    Ok(Entry { key: edit::string_at(&text, key.mark), value: restated(&entry.value)? })
+    let key = yaml::key_text(&entry.key, Dialect::Config, false).map_err(|error| error.message().to_owned())?;
+    Ok(Entry { key: edit::string_at(&key, entry.key.mark), value: restated(&entry.value)? })
 }
 
 fn restated_scalar(node: &Node) -> Result<Value, String> {
@@ -118,7 +123,8 @@ fn restated_scalar(node: &Node) -> Result<Value, String> {
         Scalar::Null => plain("null".to_owned()),
         Scalar::Bool(value) => plain(value.to_string()),
         Scalar::Int(value) => plain(value.to_string()),
-        Scalar::Float(value) => plain(format!("{value:e}")),
+        Scalar::Float(value) if value.is_finite() => plain(format!("{value:e}")),
+        Scalar::Float(_) => return Err("JSON knows neither infinity nor not-a-number".to_owned()),
         Scalar::Timestamp(text) => Value::Scalar(text.into(), Style::Quoted, None),
         Scalar::Str(text) => Value::Scalar(text.as_ref().into(), Style::Quoted, None),
     })

@@ -16,12 +16,14 @@ use crate::yaml::{Dialect, Entry, Mark, Node, Scalar, Style, Text, UNTAGGED, Val
 /// # Errors
 /// An unknown directive, or a map where the other side has a scalar or list.
 pub(crate) fn merge(schemas: &Schemas, object: Node, patch: Node) -> Result<Option<Node>, String> {
-    let merger = Merger { schemas };
+    let merger = Merger { schemas, has_doubles: edit::double_key(&patch).is_some() };
     merger.merge(Pair::Both(object, patch), None)
 }
 
 struct Merger<'a> {
     schemas: &'a Schemas,
+    /// Whether a map of the patch has a key twice.
+    has_doubles: bool,
 }
 
 /// What the two sides have at one path.
@@ -140,7 +142,13 @@ impl<'a> Merger<'a> {
     fn entries(&self, map: Node, schema: Option<Schema<'a>>, mut pair: impl FnMut(&Entry, Node) -> Pair) -> Result<Node, String> {
         let Node { value: Value::Map(entries), mark } = map else { return Ok(map) };
         let mut kept = Vec::with_capacity(entries.len());
+        let mut seen = HashSet::new();
         for entry in entries {
+            // kyaml finds the first of a key only; another one stays as it is.
+            if self.has_doubles && !seen.insert(key_text(&entry).to_owned()) {
+                kept.push(entry);
+                continue;
+            }
             let of = schema.and_then(|schema| schema.field(key_text(&entry)));
             let Entry { key, value } = entry;
             let entry = Entry { key, value: Node::plain("") };
@@ -219,7 +227,7 @@ impl<'a> Merger<'a> {
         if keys.len() > 1 {
             complete(&mut values);
         }
-        let Lists { mut object, patch, mark } = lists;
+        let Lists { mut object, mut patch, mark } = lists;
         let mut merged = Vec::new();
         let mut last_keys: Vec<&str> = Vec::new();
         for wanted in &values {
@@ -287,7 +295,13 @@ fn scalars(pair: Pair) -> Option<Node> {
 
 /// A scalar of a patch, written as the object's was: what takes the place of a quoted value is a string.
 fn styled(mut patch: Node, object: &Node) -> Node {
+    // What does not fit its tag is told when it is printed, and bytes are what they are in quotes too.
+    let is_bytes = matches!(&patch.value, Value::Scalar(_, _, Some(tag)) if **tag == *"tag:yaml.org,2002:binary");
+    if is_bytes || patch.resolve(Dialect::Resource).is_err() {
+        return patch;
+    }
     let type_tag = edit::type_tag(&patch);
+    let reads_as_tagged = patch.text().is_some_and(|text| edit::type_tag(&Node::plain(text.clone())) == type_tag);
     let is_tagged = matches!(&patch.value, Value::Scalar(_, _, Some(tag)) if edit::is_tagged(Some(tag)));
     if let (Value::Scalar(_, style, tag), Value::Scalar(_, before, tag_before)) = (&mut patch.value, &object.value) {
         match (*before, *style) {
@@ -299,7 +313,8 @@ fn styled(mut patch: Node, object: &Node) -> Node {
             (Style::Plain, Style::Plain) => {}
             // Without quotes the tag still says that it is a string.
             (Style::Plain, _) => (*style, *tag) = (Style::Plain, Some("!!str".into())),
-            // Quotes are all that is left of a tag.
+            (before, _) if is_tagged && !reads_as_tagged && type_tag != edit::STRING_TAG => *style = before,
+            // Quotes are all that is left of a tag that says no more than the text.
             (before, _) => (*style, *tag) = (before, None),
         }
     }
@@ -350,14 +365,17 @@ enum Patch {
 
 impl Patch {
     /// What the two sides have as one item, and whether the object's item stays as it is: kyaml merges a `$patch: replace` item
-    /// into the new list, but the item that it should replace then takes its place again.
-    fn pair(&self, object: Option<Node>, keys: &[&str], values: &[Text]) -> (Pair, bool) {
+    /// into the new list, but the item that it should replace then takes its place again. A directive is done once: an item that is
+    /// merged twice, for two of the object agree on one of several keys, is then like any other.
+    fn pair(&mut self, object: Option<Node>, keys: &[&str], values: &[Text]) -> (Pair, bool) {
         match self {
             Self::Absent => (object.map_or(Pair::Neither, Pair::Object), false),
             Self::Same => (object.map_or(Pair::Neither, Pair::Same), false),
             Self::Own(items) => {
-                let item = find_item(items, keys, values).and_then(|at| items.get(at)).cloned();
-                let replaces = item.as_ref().and_then(|item| item.get(DIRECTIVE)?.text()).is_some_and(|text| &**text == "replace");
+                let at = find_item(items, keys, values);
+                let item = at.and_then(|at| items.get(at)).cloned();
+                let directive = at.and_then(|at| items.get_mut(at)).and_then(|item| edit::remove(item, DIRECTIVE));
+                let replaces = directive.as_ref().and_then(Node::text).is_some_and(|text| &**text == "replace");
                 (Pair::new(object, item), replaces)
             }
         }

@@ -49,8 +49,11 @@ struct Additions {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct NameReferences {
+    #[serde(deserialize_with = "decode::exact")]
     group: String,
+    #[serde(deserialize_with = "decode::exact")]
     version: String,
+    #[serde(deserialize_with = "decode::exact")]
     kind: String,
     field_specs: Vec<Field>,
 }
@@ -103,6 +106,8 @@ struct Described {
     patches: Placed<String>,
     patch: Placed<String>,
     options: layer::PatchOptions,
+    /// An entry embeds what a replacement has.
+    #[serde(deserialize_with = "decode::exact")]
     replacements: Vec<Placed<Replacement>>,
     value: String,
     targets: Vec<ValueTarget>,
@@ -112,17 +117,18 @@ struct Described {
 impl Build<'_> {
     /// The configuration of a layer: that of its children, and what its files add.
     pub(super) fn config(&mut self, layer: &Layer, below: &Arc<Config>) -> Result<Arc<Config>, Error> {
-        let mut config = Config::defaults();
+        let mut added = Arc::new(Config::default());
         for name in &layer.kustomization.configurations {
             let (path, node) = self.config_file(layer, name)?;
             let additions: Additions = match &node {
                 Some(node) => decode::decode(node, Mode::Additions).map_err(|wrong| self.source.wrong(wrong, Stage::Layer, &path))?,
                 None => Additions::default(),
             };
-            let added = config.merge(&Arc::new(additions.into()));
-            config = added.map_err(|problem| self.error(layer, Stage::Layer, format!("`{path}`: {problem}"), name.mark))?;
+            let both = added.merge(&Arc::new(Config::from(additions).sorted()));
+            added = both.map_err(|problem| self.error(layer, Stage::Layer, format!("`{path}`: {problem}"), name.mark))?;
         }
-        config = below.merge(&config).map_err(|problem| self.error(layer, Stage::Layer, problem, Mark::default()))?;
+        let config = Config::defaults().merge(&added).map_err(|problem| self.error(layer, Stage::Layer, problem, Mark::default()))?;
+        let mut config = below.merge(&config).map_err(|problem| self.error(layer, Stage::Layer, problem, Mark::default()))?;
         for name in &layer.kustomization.crds {
             let (path, node) = self.config_file(layer, name)?;
             let json = node.unwrap_or_else(Node::map).to_json(Dialect::Config).map_err(|error| Error::yaml(&path, &error))?;
@@ -176,7 +182,7 @@ impl Build<'_> {
         let file = object.origin().file.clone();
         let node = as_config(object.body());
         let wrong = |build: &Self, wrong| build.source.wrong(wrong, Stage::Generate, &file);
-        let mut args: layer::Generator = decode::decode(&node, Mode::Step).map_err(|error| wrong(self, error))?;
+        let mut args: layer::Generator = decode::decode(&node, Mode::Generator).map_err(|error| wrong(self, error))?;
         let described: Described = decode::decode(&node, Mode::Step).map_err(|error| wrong(self, error))?;
         // kustomize reads name and namespace from the metadata, and lets top-level fields win.
         let or = |own: &mut String, other: String| {
@@ -195,7 +201,7 @@ impl Build<'_> {
 
     fn run_iam_generator(&self, object: &Object, objects: &mut Objects) -> Result<(), Error> {
         let node = as_config(object.body());
-        let account: Result<iam::Account, _> = decode::decode(&node, Mode::Step);
+        let account: Result<iam::Account, _> = decode::decode(&node, Mode::Generator);
         let account = account.map_err(|wrong| self.source.wrong(wrong, Stage::Generate, &object.origin().file))?;
         let mut account = account.object(object).map_err(|problem| Error::new(Stage::Generate, problem))?;
         account.history.made = self.described_note(object);

@@ -72,7 +72,7 @@ impl Build<'_> {
         let finished = self.finish(accumulated, sorting, options);
         let in_file = |errors: Errors| Errors(errors.0.into_iter().map(|error| self.in_file(error, &layer.file)).collect());
         let mut objects = finished.map_err(in_file)?;
-        provenance::write(&mut objects, wanted, options.strict);
+        provenance::write(&mut objects, wanted, options.strict)?;
         self.watch_all(&mut objects, || watch::unasked("buildMetadata"));
         Ok((objects, layer.kustomization.metadata.annotations))
     }

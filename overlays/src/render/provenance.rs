@@ -4,12 +4,13 @@
 //! by marks.
 
 use super::{Build, Layer};
+use crate::error::{Error, Stage};
 use crate::fields::edit;
 use crate::object::{Object, Origin};
 use crate::objects::Objects;
 use crate::path::RepoPath;
 use crate::shared;
-use crate::yaml::{self, Node};
+use crate::yaml::{self, Node, Value};
 
 const ORIGIN: &str = "config.kubernetes.io/origin";
 const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
@@ -97,7 +98,10 @@ pub(super) fn note_step(objects: &mut Objects, note: Option<&Note>) {
 }
 
 /// Writes into the objects what the root's `buildMetadata` asks for. Words that kustomize does not know it passes over too.
-pub(super) fn write(objects: &mut [Object], wanted: &[String], strict: bool) {
+///
+/// # Errors
+/// The labels of an object are no map.
+pub(super) fn write(objects: &mut [Object], wanted: &[String], strict: bool) -> Result<(), Error> {
     let wants = |word: &str| wanted.iter().any(|have| have == word);
     for object in objects {
         let Object { history, .. } = &*object;
@@ -108,9 +112,15 @@ pub(super) fn write(objects: &mut [Object], wanted: &[String], strict: bool) {
             text.into_iter().for_each(|text| put(object, "annotations", name, &text));
         }
         if wants("managedByLabel") {
+            let labels = object.body().at(&["metadata", "labels"]).filter(|labels| !edit::is_null(labels));
+            if labels.is_some_and(|labels| !matches!(labels.value, Value::Map(_))) {
+                let message = format!("{}: the labels are no map, and `managedByLabel` adds one", object.id());
+                return Err(Error::new(Stage::Transform, message).at(object.origin().clone()));
+            }
             put(object, "labels", MANAGED_BY, if strict { KUSTOMIZE } else { concat!("plimsoll-v", env!("CARGO_PKG_VERSION")) });
         }
     }
+    Ok(())
 }
 
 /// A note as an item of a list.

@@ -58,8 +58,8 @@ fn set_all(node: &mut Node, texts: &[(&str, Text)], mark: Mark) -> Result<usize,
     for (key, text) in texts {
         match entries.iter_mut().find(|entry| edit::is_key(entry, key)) {
             Some(entry) if entry.value.text().is_some_and(|have| have.is(text)) => {}
-            // Of a field that was there only the content changes: it shares nothing with the fields that are made.
-            Some(entry) => entry.value = edit::string_at(text, mark),
+            // Of a field that was there only the content changes, not the style: it shares nothing with the fields that are made.
+            Some(entry) => entry.value = edit::string_like(&entry.value, text, mark),
             None => entries.push(Entry { key: edit::plain_at(key, mark), value: edit::written_at(text, mark) }),
         }
     }

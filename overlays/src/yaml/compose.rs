@@ -14,6 +14,8 @@ use super::{Dialect, Entry, Error, Limits, Mark, Node, Style, Text, Value};
 pub(super) struct Composer<'a> {
     parser: Parser<&'a [u8]>,
     text: &'a str,
+    /// What stands for byte order marks in it.
+    stand_in: Option<char>,
     /// The line end at the end is not the user's.
     unfinished: bool,
     line: usize,
@@ -31,17 +33,16 @@ pub(super) struct Composer<'a> {
 }
 
 impl<'a> Composer<'a> {
-    pub(super) fn new(block: &Block<'a>, texts: &'a mut Texts, nodes: &'a mut usize) -> Self {
+    pub(super) fn new(block: &Block<'a>, stand_in: Option<char>, texts: &'a mut Texts, nodes: &'a mut usize) -> Self {
         let Block { text, unfinished, line, dialect, limits, doubles } = *block;
         let mut parser = Parser::new();
         parser.set_input(text.as_bytes());
         // Left to itself it takes a text that begins with any character from U+F000 on for one with a byte order mark.
-        if !text.starts_with('\u{feff}') {
-            parser.set_encoding(Encoding::Utf8);
-        }
+        parser.set_encoding(Encoding::Utf8);
         Self {
             parser,
             text,
+            stand_in,
             unfinished,
             line,
             dialect,
@@ -186,6 +187,10 @@ impl<'a> Composer<'a> {
     }
 
     fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<String>) -> Value {
+        let text = match self.stand_in {
+            Some(letter) => text.replace(letter, "\u{feff}"),
+            None => text,
+        };
         let style = match style {
             ScalarStyle::Plain => Style::Plain,
             // Only resources are printed in between.
@@ -298,7 +303,13 @@ impl<'a> Composer<'a> {
         let begun = error.context_mark().map(|begun| self.mark(begun)).filter(|begun| begun.line != mark.line);
         let begun = begun.map(|begun| format!(" that begins on line {}", begun.line)).unwrap_or_default();
         let told = Error::new(format!("{}{context}{begun}", error.problem()), mark);
-        match advice(error.problem(), self.text.lines().nth(usize::try_from(place.line).unwrap_or(usize::MAX)).unwrap_or_default()) {
+        let line =
+            |place: libyaml_safer::Mark| self.text.lines().nth(usize::try_from(place.line).unwrap_or(usize::MAX)).unwrap_or_default();
+        let has_mark = |place: libyaml_safer::Mark| self.stand_in.is_some_and(|letter| line(place).contains(letter));
+        if has_mark(place) || error.context_mark().is_some_and(has_mark) {
+            return told.with_hint("there is a byte order mark (U+FEFF), which is not seen; remove it");
+        }
+        match advice(error.problem(), line(place)) {
             Some(hint) => told.with_hint(hint),
             None => told,
         }

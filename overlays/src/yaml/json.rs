@@ -12,7 +12,7 @@ use super::{Dialect, Entry, Error, MAX_DEPTH, Node, Scalar, Value, number};
 ///
 /// go-yaml v3 makes maps with other than string keys something that JSON cannot take, but at the root of a document, whose keys it
 /// reads into strings whatever they look like. v2's keys may be numbers and booleans, and `y` is the key `true`.
-pub(super) fn key_text(key: &Node, dialect: Dialect, root: bool) -> Result<Cow<'_, str>, Error> {
+pub(crate) fn key_text(key: &Node, dialect: Dialect, root: bool) -> Result<Cow<'_, str>, Error> {
     let scalar = key.resolve(dialect)?;
     let text = key.text().map_or("", |text| text);
     let no_string = |what: String| Error::at_node(format!("the key `{text}` {what}, and keys must be strings"), key);
@@ -27,7 +27,7 @@ pub(super) fn key_text(key: &Node, dialect: Dialect, root: bool) -> Result<Cow<'
         (Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) | Scalar::Timestamp(_), Dialect::Resource) if root => Ok(text.into()),
         (Scalar::Bool(value), Dialect::Config) => Ok(if value { "true" } else { "false" }.into()),
         (Scalar::Int(value), Dialect::Config) if i64::try_from(value).is_ok() => Ok(value.to_string().into()),
-        (Scalar::Float(value), Dialect::Config) => Ok(number::key(value).into()),
+        (Scalar::Float(value), Dialect::Config) => Ok(number::short_float(value).into()),
         (other, _) => Err(no_string(format!("is {}", other.type_name())).with_hint("put the key in quotes")),
     }
 }

@@ -113,9 +113,10 @@ pub(crate) fn float_text(value: f64) -> String {
     general(parts(&format!("{value:e}")))
 }
 
-/// As a float is printed where it is a key of a map in a configuration: with the precision and the range of 32 bits.
-pub(super) fn key(value: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "sigs.k8s.io/yaml prints keys so")]
+/// As a float is printed where it is a key of a map in a configuration, or stands where text is wanted: with the precision and the range
+/// of 32 bits.
+pub(crate) fn short_float(value: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "sigs.k8s.io/yaml prints them so")]
     let value = value as f32;
     if value.is_nan() {
         return ".nan".to_owned();

@@ -192,6 +192,8 @@ fn read_document(
     texts: &mut Texts,
     nodes: &mut usize,
 ) -> Result<Option<Node>, Error> {
+    // Each document may have a byte order mark of its own. The scanner would drop it too, and count its bytes from behind it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // The scanner needs a line end at the end, go-yaml does not.
     let last = text.rfind('\n').map_or(0, |at| at + 1);
     let unfinished = !text[last..].trim_matches([' ', '\t']).is_empty();
@@ -208,10 +210,12 @@ fn read_document(
 
 /// Reads it by the scanner, which knows all of YAML.
 pub(super) fn scan_document(block: Block<'_>, texts: &mut Texts, nodes: &mut usize) -> Result<Option<Node>, Error> {
-    let mut source = Cow::Borrowed(block.text);
+    let stand_in = stand_in_for_marks(block.text);
+    let mut source =
+        stand_in.map_or(Cow::Borrowed(block.text), |letter| block.text.replace('\u{feff}', letter.encode_utf8(&mut [0; 4])).into());
     let before = *nodes;
     for _ in 0..MENDINGS {
-        let mut composer = Composer::new(&Block { text: &source, ..block }, texts, nodes);
+        let mut composer = Composer::new(&Block { text: &source, ..block }, stand_in, texts, nodes);
         let error = match composer.document() {
             Ok(node) => return Ok(node),
             Err(error) => error,
@@ -224,7 +228,13 @@ pub(super) fn scan_document(block: Block<'_>, texts: &mut Texts, nodes: &mut usi
         source = Cow::Owned(mended);
         *nodes = before;
     }
-    Composer::new(&Block { text: &source, ..block }, texts, nodes).document()
+    Composer::new(&Block { text: &source, ..block }, stand_in, texts, nodes).document()
+}
+
+/// A letter that the text lacks, to stand for byte order marks: within a text go-yaml takes them for letters, and the scanner drops those
+/// that begin a line. It is as many bytes long.
+fn stand_in_for_marks(text: &str) -> Option<char> {
+    text.contains('\u{feff}').then(|| ('\u{fdd0}'..='\u{fdef}').find(|letter| !text.contains(*letter))).flatten()
 }
 
 /// The text with quotes around a word in flow style that ends in a colon (`[a:, b]`): go-yaml takes it, the scanner does not.
@@ -304,6 +314,26 @@ mod tests {
         check("a: |\n  x\n  ", &[r#"{"a":"x\n"}"#]);
         check("a: 'x'", &[r#"{"a":"x"}"#]);
         fails("a: \"\\", "line 1");
+    }
+
+    #[test]
+    fn a_byte_order_mark_within_a_text_is_a_letter() {
+        check("a: 1\n\u{feff}b: x\u{feff}y\n", &["{\"a\":1,\"\u{feff}b\":\"x\u{feff}y\"}"]);
+        check("\u{fdd0}: &a 1\n\u{feff}b: *a\n", &["{\"\u{fdd0}\":1,\"\u{feff}b\":1}"]);
+        let error = parse("a: 1\n\u{feff}# none\n".as_bytes(), &Limits::default()).unwrap_err();
+        assert!(error.message().contains("begins on line 2") && error.hint().unwrap().contains("U+FEFF"));
+    }
+
+    #[test]
+    fn what_is_mended_is_found_behind_letters_of_more_than_one_byte() {
+        check("z: \u{e9} \u{1f600}\nb: [\u{e9}:, d]\n", &["{\"b\":[\"\u{e9}:\",\"d\"],\"z\":\"\u{e9} \u{1f600}\"}"]);
+        check("z: \u{e9}\nb: \"\\'\u{e9}\"\n", &["{\"b\":\"'\u{e9}\",\"z\":\"\u{e9}\"}"]);
+        fails("z: \u{e9}\u{e9}\u{e9}\u{e9}\nb: \"\\/\"\n", "unknown escape");
+        let behind_mark = "a: 1\n---\n\u{feff}z: \u{e9}\n";
+        check(&format!("{behind_mark}b: [c:, d]\n"), &[r#"{"a":1}"#, "{\"b\":[\"c:\",\"d\"],\"z\":\"\u{e9}\"}"]);
+        check(&format!("{behind_mark}b: \"\\'\"\n"), &[r#"{"a":1}"#, "{\"b\":\"'\",\"z\":\"\u{e9}\"}"]);
+        check(&format!("{behind_mark}b: &x |\n  y"), &[r#"{"a":1}"#, "{\"b\":\"y\",\"z\":\"\u{e9}\"}"]);
+        fails(&format!("{behind_mark}b: \"\\/\"\n"), "unknown escape");
     }
 
     // Found by fuzzing: these begin with the first byte of a byte order mark.
