@@ -333,7 +333,9 @@ impl<'a> Reader<'a> {
             _ => rest.iter().position(|byte| !is_word(byte)).filter(|length| *length > 0 && quote != b'-')?,
         };
         let text: &'a str = self.block.text.get(start..start + length)?;
-        if !text.is_ascii() || text.contains(['\\', '\t']) {
+        // A null in flow style is one of its own, see the composer.
+        let is_null = style == Style::Plain && text == "null";
+        if is_null || !text.is_ascii() || text.contains(['\\', '\t']) {
             return None;
         }
         let item = self.scalar(text, style, self.mark(at))?;
@@ -394,6 +396,7 @@ mod tests {
         {
             leaves(text);
         }
+        leaves("a: [b, null]\n");
         for text in
             ["a: 1\na: 2\n", "a: 1\n b: 2\n", "  a: 1\nb: 2\n", "a: 'x\n", "a: \u{85}\n", "a: \u{feff}\n", "", "# nothing\n", "a: |\n  x"]
         {
